@@ -1,0 +1,164 @@
+"""
+What is checked, and how: `nox` runs everything but `bench`, `nox -s tests-3.12 -- tests/core -k scope` a part of it.
+
+Sessions without a version in their name run on the Python that runs nox.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+# What the machine has is what is tested: said aloud when one is missing, and an error where nobody reads along.
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
+nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "examples", "build", "demo"]
+
+ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+OLDEST_AND_NEWEST = (PYTHONS[0], PYTHONS[-1])
+DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
+#: What `bench` measures the core against, in an environment of its own.
+PEERS = ["python-cqrs==5.3.0"]
+
+
+def install_group(session: nox.Session, *groups: str) -> None:
+    """Install dependency groups of the root pyproject.toml."""
+    if requirements := nox.project.dependency_groups(PYPROJECT, *groups):
+        session.install(*requirements)
+
+
+def install_checkout(session: nox.Session, *groups: str) -> None:
+    """Install the four distributions, editable, and dependency groups, in one resolution."""
+    editable = [argument for name in DISTRIBUTIONS for argument in ("--editable", f"./{name}")]
+    session.install(*editable, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+def build_distribution(session: nox.Session, name: str, dist: Path, *options: str) -> None:
+    """Build a distribution into the folder *dist*."""
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist), *options, name, silent=True)
+
+
+def python_of(environment: Path) -> str:
+    """Answer the interpreter of a virtual environment."""
+    return str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def new_environment(session: nox.Session, name: str) -> str:
+    """Make an empty environment beside the session's own, from the same Python, and answer its interpreter."""
+    environment = Path(session.create_tmp()) / name
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(environment))
+    return python_of(environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run the linter, the formatter, and read the changelog fragments."""
+    install_group(session, "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", "--diff")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check who may import whom: layers, no cycles, nothing but the standard library in the core."""
+    install_checkout(session, "imports")
+    session.run("lint-imports", "--no-cache", *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Run mypy and pyright, for the oldest and the newest Python, on the sources and on tests/typing."""
+    install_checkout(session, "typing")
+    for version in OLDEST_AND_NEWEST:
+        session.run("mypy", "--python-version", version, *session.posargs)
+        session.run("pyright", "--warnings", "--pythonversion", version, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests with coverage; arguments after -- go to pytest, in place of the folder tests."""
+    install_checkout(session, "test")
+    # Each Python its own file: sessions may run side by side.
+    coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    paths = session.posargs or ["tests", "--ignore=tests/examples"]
+    session.run("coverage", "run", "-m", "pytest", *paths, env=coverage)
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=coverage)
+
+
+@nox.session(python=PYTHONS)
+def core_alone(session: nox.Session) -> None:
+    """Install the core's wheel alone, outside the checkout: one distribution, nothing foreign loaded, tests pass."""
+    session.install("build[uv]", "pip>=23.1")
+    outside = Path(session.create_tmp()).resolve() / "outside"
+    shutil.rmtree(outside, ignore_errors=True)
+    build_distribution(session, "cqrs_core", outside / "dist", "--wheel")
+    (wheel,) = (outside / "dist").glob("*.whl")
+    python = new_environment(session, "alone")
+
+    def install(*requirements: str) -> None:
+        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *requirements)
+
+    install("--no-index", str(wheel))  # with no index to ask, a dependency would be an error
+    check = str(ROOT / "scripts" / "check_core_alone.py")
+    session.run(python, "-I", check, external=True)
+
+    install(*nox.project.dependency_groups(PYPROJECT, "test-core"))
+    shutil.copy(ROOT / "pyproject.toml", outside)  # pytest's settings
+    (outside / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", outside / "tests")
+    shutil.copytree(ROOT / "tests" / "core", outside / "tests" / "core")
+    session.chdir(outside)
+    session.run(python, "-m", "pytest", *(session.posargs or ["tests/core"]), external=True)
+
+
+@nox.session(python=PYTHONS)
+def examples(session: nox.Session) -> None:
+    """Run every example, and every Python block of the README and the docs."""
+    install_checkout(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/examples", "tests/meta/test_documentation.py"]))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel of each distribution, look inside, and install them with every extra."""
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    install_group(session, "build")
+    for name in DISTRIBUTIONS:
+        build_distribution(session, name, dist)
+    built = sorted(str(path) for path in dist.iterdir())
+    session.run("twine", "check", "--strict", *built)
+    session.run("check-wheel-contents", *(path for path in built if path.endswith(".whl")))
+    session.run("python", "scripts/check_built.py", *built)
+    session.install("--find-links", str(dist), "cqrs-core[all]")
+    session.run("python", "-I", "-c", f"import {', '.join(DISTRIBUTIONS)}")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the shop of examples/shop with the core alone installed; arguments after -- go to it."""
+    session.install("./cqrs_core")
+    session.run("python", "examples/shop", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the dispatch against the bare call and against the peers; not among the default sessions."""
+    session.install("./cqrs_core", "pip>=23.1")
+    install_group(session, "bench")
+    peers = new_environment(session, "peers")
+    session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
+    session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
+
+
+if __name__ == "__main__":
+    sys.exit("Run it with nox: nox --list")

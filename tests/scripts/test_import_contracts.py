@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+contracts = pytest.importorskip("import_contracts", reason="needs import-linter, of the group `imports`")
+
+
+def test_only_the_body_under_type_checking_is_for_types() -> None:
+    """The ``else`` of the same ``if`` runs in every program."""
+    source = textwrap.dedent("""\
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            from a import (
+                b,
+            )
+        else:
+            import c
+        """)
+
+    assert {3, 4, 5} == contracts.lines_under_type_checking(source)
