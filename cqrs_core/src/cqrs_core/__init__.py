@@ -1,0 +1,121 @@
+"""
+Commands, queries and events for Python: the in-process core, on the standard library alone.
+
+General layout, in the order in which a message travels; each module imports only from those behind it:
+
+* ``app`` and ``bootstrap`` put everything together; ``wiring`` checks it, and knows how handlers are made.
+* ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares.
+* ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
+* ``container`` and ``broker`` are contracts for what comes from outside; ``injection`` is the built-in container.
+* ``messages`` are what travels; ``errors`` are everything that can be raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cqrs_core import bootstrap, errors
+from cqrs_core.app import App
+from cqrs_core.broker import Publisher
+from cqrs_core.container import Container
+from cqrs_core.emitter import EventEmitter
+from cqrs_core.errors import CqrsError, EventHandlersFailed, HandlerNotFound, WiringError
+from cqrs_core.handlers import CORRequestHandler, EventHandler, RequestHandler, StreamingRequestHandler
+from cqrs_core.injection import SimpleContainer
+from cqrs_core.maps import EventMap, RequestMap
+from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
+from cqrs_core.messages import (
+    DCDomainEvent,
+    DCEvent,
+    DCNotificationEvent,
+    DCRequest,
+    DCResponse,
+    DomainEvent,
+    Event,
+    IDomainEvent,
+    IEvent,
+    INotificationEvent,
+    IRequest,
+    IResponse,
+    NotificationEvent,
+    Request,
+    Response,
+)
+from cqrs_core.middlewares import LoggingMiddleware
+from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
+
+if TYPE_CHECKING:
+    from cqrs_core.diagrams import CoRMermaid
+    from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse
+else:
+
+    def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
+        """Import what most programs do not need when it is asked for."""
+        import importlib  # noqa: PLC0415 - most programs do not need it either
+
+        if name not in _ON_DEMAND:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, needs = _ON_DEMAND[name]
+        try:
+            value = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            if error.name != needs:
+                raise
+            raise errors.ExtraMissing(name, needs) from error
+        globals()[name] = value
+        return value
+
+
+#: Names that are imported at their first use: their module, and the package that it needs, if any.
+_ON_DEMAND = {
+    "CoRMermaid": ("cqrs_core.diagrams", None),
+    "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
+    "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "CORRequestHandler",
+    "CoRMermaid",
+    "Container",
+    "CqrsError",
+    "DCDomainEvent",
+    "DCEvent",
+    "DCNotificationEvent",
+    "DCRequest",
+    "DCResponse",
+    "DomainEvent",
+    "Event",
+    "EventEmitter",
+    "EventHandler",
+    "EventHandlersFailed",
+    "EventMap",
+    "EventMediator",
+    "EventMiddleware",
+    "HandlerNotFound",
+    "IDomainEvent",
+    "IEvent",
+    "INotificationEvent",
+    "IRequest",
+    "IResponse",
+    "LoggingMiddleware",
+    "NotificationEvent",
+    "Publisher",
+    "PydanticRequest",
+    "PydanticResponse",
+    "Request",
+    "RequestHandler",
+    "RequestMap",
+    "RequestMediator",
+    "RequestMiddleware",
+    "Response",
+    "SimpleContainer",
+    "StreamMiddleware",
+    "StreamingRequestHandler",
+    "StreamingRequestMediator",
+    "WiringError",
+    "bootstrap",
+    "errors",
+]

@@ -1,0 +1,255 @@
+"""Takes events to their handlers in this process, level by level, and notifications to other processes."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_origin
+
+from cqrs_core.concurrency import run_all
+from cqrs_core.errors import EventCascadeTooDeep, EventHandlersFailed, InvalidOption, NoPublisher
+from cqrs_core.maps import notification_keys
+from cqrs_core.messages import NotificationEvent
+from cqrs_core.pipeline import middleware_problems
+from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, react
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from cqrs_core.broker import Publisher
+    from cqrs_core.errors import CqrsError
+    from cqrs_core.maps import EventMap
+    from cqrs_core.messages import Event
+    from cqrs_core.pipeline import EventMiddleware
+    from cqrs_core.reactions import Job, Outcome, Plan
+    from cqrs_core.wiring import HandlerSource, Resolve
+
+logger = logging.getLogger(__name__)
+
+
+class EventEmitter:
+    """
+    Takes events to their handlers.
+
+    Handlers of one event run in the order in which they were bound; events that they emit form the next level, which is
+    handled when the whole level is done (breadth first). An error ends nothing: all handlers run, and then all errors
+    are raised together, or logged.
+    """
+
+    def __init__(
+        self,
+        event_map: EventMap,
+        source: HandlerSource,
+        *,
+        publisher: Publisher | None = None,
+        middlewares: Iterable[EventMiddleware] = (),
+        max_concurrent_handlers: int = 1,
+        max_event_depth: int = 32,
+        on_error: Literal["raise", "log"] = "raise",
+        is_polymorphic: bool = False,
+    ) -> None:
+        """
+        Put the emitter together; :func:`cqrs_core.wiring.wire` makes it ready.
+
+        Args:
+            event_map: Which handlers an event has. It is frozen by wiring.
+            source: Makes the handlers.
+            publisher: Takes notifications to other processes.
+            middlewares: Wrap the handling of all events, outermost first, once for each handler.
+            max_concurrent_handlers: How many handlers of one level may run at the same time; 1: one after the other.
+            max_event_depth: How many levels of follow-ups there may be.
+            on_error: ``"raise"``: one :class:`EventHandlersFailed` with all errors; ``"log"``: each is logged.
+            is_polymorphic: Whether an event reaches the handlers of its base classes too, the most specific first,
+                each handler once.
+        """
+        self._event_map = event_map
+        self._source = source
+        self._publisher = publisher
+        self._middlewares = tuple(middlewares)
+        self._max_concurrent = max_concurrent_handlers
+        self._max_depth = max_event_depth
+        self._on_error = on_error
+        self._is_polymorphic = is_polymorphic
+        #: By class of events, or (class of notifications, class of payload): what was bound to exactly that.
+        self._bound: dict[Any, list[Reaction]] = {}
+        #: The same for what has come by: what becomes of it.
+        self._plans: dict[Any, Plan] = {}
+        self._needs_scope = False
+        self._resolve: Resolve
+        self._is_wired = False
+
+    def wire(self) -> list[CqrsError]:
+        """Freeze the map, and tell everything that is wrong: errors, none of them raised."""
+        if self._is_wired:
+            return []
+        self._event_map.freeze()
+        problems = [*self._limit_problems(), *self._event_map.problems()]
+        problems.extend(middleware_problems(self._middlewares, "event"))
+        for binding in self._event_map:
+            problems.extend(middleware_problems(binding.middlewares, "event"))
+        handlers = {binding.handler: None for binding in self._event_map}
+        if not problems:
+            problems = [problem for handler in handlers for problem in self._source.admit(handler)]
+        if not problems:
+            self._put_together(handlers)
+        return problems
+
+    def _limit_problems(self) -> list[CqrsError]:
+        limits = {"max_concurrent_event_handlers": self._max_concurrent, "max_event_depth": self._max_depth}
+        found: list[CqrsError] = [InvalidOption(n, limit, "at least 1") for n, limit in limits.items() if limit < 1]
+        if self._on_error not in ("raise", "log"):
+            found.append(InvalidOption("event_errors", self._on_error, "'raise' or 'log'"))
+        return found
+
+    def _put_together(self, handlers: Iterable[type]) -> None:
+        for event_type, handler, middlewares in self._event_map:
+            reaction = Reaction(handler, (*self._middlewares, *middlewares))
+            for key in notification_keys(event_type) if get_origin(event_type) else (event_type,):
+                self._bound.setdefault(key, []).append(reaction)
+        has_scopes = self._source.open_scope is not None
+        self._needs_scope = has_scopes and any(self._source.maker(handler) is None for handler in handlers)
+        self._resolve = self._source.resolver()
+        self._is_wired = True
+
+    def emit(
+        self, events: Sequence[Event], resolve: Resolve | None = None, response: object = None
+    ) -> Coroutine[Any, Any, None]:
+        """
+        Take *events* that a handler emitted to their handlers, and notifications to the publisher.
+
+        Args:
+            events: In the order in which they were emitted.
+            resolve: Makes handlers in the scope that is open; ``None`` if none is.
+            response: What the handler answered, for the error.
+
+        Raises:
+            EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
+        """
+        if resolve is None:
+            if self._needs_scope:
+                return self._emit_in_scope(events, response)
+            resolve = self._resolve
+        if len(events) > 1:
+            return self._emit_all(events, resolve, response)
+        (event,) = events
+        plan = self._plans.get(type(event)) or self._plan(type(event))
+        return plan(event, None, resolve, None, self._follow_up, response)  # type: ignore[return-value]  # None, then
+
+    def deliver(self, event: Event) -> Coroutine[Any, Any, None]:
+        """
+        Take one event that came from outside to its handlers, a notification too; what they emit is emitted.
+
+        Raises:
+            EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
+        """
+        if not isinstance(event, NotificationEvent):
+            return self.emit((event,))
+        plan = self._plan_to_deliver(event)
+        if self._needs_scope:
+            return self._deliver_in_scope(plan, event)
+        return plan(event, None, self._resolve, None, self._follow_up, None)  # type: ignore[return-value]  # None, then
+
+    async def _emit_in_scope(self, events: Sequence[Event], response: object) -> None:
+        async with self._source.resolving() as resolve:
+            await self.emit(events, resolve, response)
+
+    async def _deliver_in_scope(self, plan: Plan, event: Event) -> None:
+        async with self._source.resolving() as resolve:
+            await plan(event, None, resolve, None, self._follow_up, None)
+
+    async def _emit_all(self, events: Sequence[Event], resolve: Resolve, response: object) -> None:
+        outcome: Outcome | None = None
+        for event in events:
+            plan = self._plans.get(type(event)) or self._plan(type(event))
+            outcome = await plan(event, None, resolve, outcome, None, None)
+        if outcome is not None:
+            await self._follow_up(outcome, resolve, response)
+
+    async def _follow_up(self, outcome: Outcome, resolve: Resolve, response: object) -> None:
+        """Handle, level by level, what events have led to; then publish, and then tell what went wrong."""
+        await self._run(outcome, resolve)
+        for _ in range(self._max_depth):
+            if not outcome.emitted:
+                break
+            for event, cause in outcome.take_level():
+                plan = self._plans.get(type(event)) or self._plan(type(event))
+                await plan(event, cause, resolve, outcome, None, None)
+            await self._run(outcome, resolve)
+        if outcome.emitted:
+            chain = chain_of(type(outcome.emitted[0]), outcome.causes[0])
+            outcome.errors.append(EventCascadeTooDeep(chain, self._max_depth))
+        await self._publish(outcome)
+        if outcome.errors:
+            self._report(outcome.errors, response)
+
+    async def _run(self, outcome: Outcome, resolve: Resolve) -> None:
+        """Do what was put off, several at a time if that is allowed; what it brings is added in its own order."""
+        jobs = outcome.take_jobs()
+        in_parallel = self._max_concurrent > 1 and len(jobs) > 1
+        brought: list[Sequence[Event]] = [()] * len(jobs)
+
+        async def run(number: int, job: Job) -> None:
+            try:
+                if in_parallel and self._needs_scope:
+                    # What a scope shares, such as a session, is not shared by handlers that run at the same time.
+                    async with self._source.resolving() as own:
+                        brought[number] = await react(job.event, job.reaction, own)
+                else:
+                    brought[number] = await react(job.event, job.reaction, resolve)
+            except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
+                outcome.errors.append(error)
+
+        limit = self._max_concurrent if in_parallel else 1
+        await run_all([partial(run, number, job) for number, job in enumerate(jobs)], limit=limit)
+        for job, emitted in zip(jobs, brought, strict=True):
+            outcome.add(emitted, job.event, job.cause)
+
+    async def _publish(self, outcome: Outcome) -> None:
+        for notification in outcome.notifications:
+            try:
+                if self._publisher is None:
+                    raise NoPublisher(type(notification))
+                await self._publisher.publish(notification)
+            except Exception as error:  # noqa: BLE001 - as in _run
+                outcome.errors.append(error)
+
+    def _report(self, errors: Sequence[Exception], response: object) -> None:
+        if self._on_error == "raise":
+            raise EventHandlersFailed(errors, response)
+        for error in errors:
+            logger.error("An event handler failed; the policy is to go on.", exc_info=error)
+
+    def _plan(self, event_type: type[Event]) -> Plan:
+        """Put together, once, what becomes of an event that was emitted."""
+        if issubclass(event_type, NotificationEvent):
+            plan: Plan = put_out
+        else:
+            plan = self._plan_for(event_type.__mro__ if self._is_polymorphic else (event_type,))
+        self._plans[event_type] = plan
+        return plan
+
+    def _plan_to_deliver(self, event: NotificationEvent[Any]) -> Plan:
+        """Put together, once, what becomes of a notification that has arrived: its class and its payload's decide."""
+        event_type, payload_type = type(event), type(event.payload)
+        key = (event_type, payload_type)
+        if key not in self._plans:
+            payload_types = payload_type.__mro__ if self._is_polymorphic else (payload_type,)
+            keys: list[Any] = []
+            for base in event_type.__mro__:
+                if base is event_type or self._is_polymorphic:
+                    keys.append(base)
+                # bind(NotificationEvent[P], ...) serves subclasses of NotificationEvent as well: P decides.
+                keys.extend((base, payload) for payload in payload_types)
+            self._plans[key] = self._plan_for(keys)
+        return self._plans[key]
+
+    def _plan_for(self, keys: Iterable[Any]) -> Plan:
+        reactions = self._bound_to(keys)
+        if self._max_concurrent == 1 and not any(reaction.middlewares for reaction in reactions):
+            return one_after_the_other(tuple(reaction.handler for reaction in reactions))
+        return put_off(reactions)
+
+    def _bound_to(self, keys: Iterable[Any]) -> tuple[Reaction, ...]:
+        """Find what was bound to any of *keys*: in their order, each handler once."""
+        found = (reaction for key in keys for reaction in self._bound.get(key, ()))
+        return tuple({reaction.handler: reaction for reaction in reversed(list(found))}.values())[::-1]

@@ -1,0 +1,48 @@
+"""The base of all errors, and how things are named in their texts."""
+
+from __future__ import annotations
+
+
+def name_of(thing: object) -> str:
+    """Name a class or a function as its author wrote it; anything else by its ``repr``."""
+    return getattr(thing, "__qualname__", None) or repr(thing)
+
+
+class CqrsError(Exception):
+    """The base of every error that this family of distributions raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError, a base of some, would show the repr of the text.
+        return str(self.args[0]) if self.args else ""
+
+
+class InvalidOption(CqrsError, ValueError):
+    """
+    An option has a value that means nothing.
+
+    Attributes:
+        option: Its name.
+        value: What it was given.
+        expected: What it may be.
+    """
+
+    def __init__(self, option: str, value: object, expected: str) -> None:
+        self.option = option
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{option} is {value!r}. It must be {expected}.")
+
+
+class ExtraMissing(CqrsError, ImportError):
+    """
+    A name was imported that needs a package which is not installed.
+
+    Attributes:
+        wanted: The name.
+        package: What it needs; it is an extra of the same name.
+    """
+
+    def __init__(self, wanted: str, package: str) -> None:
+        self.wanted = wanted
+        self.package = package
+        super().__init__(f'cqrs_core.{wanted} needs {package}. Install it: pip install "cqrs-core[{package}]".')

@@ -1,0 +1,151 @@
+"""Errors while messages are handled."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cqrs_core.errors.base import CqrsError, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+if sys.version_info >= (3, 11):
+    _Group = ExceptionGroup
+else:
+
+    class _Group(Exception):
+        """What :class:`EventHandlersFailed` needs of ``ExceptionGroup``, which Python 3.10 lacks."""
+
+        def __init__(self, message: str, exceptions: Sequence[Exception]) -> None:
+            super().__init__(message, exceptions)
+            self.message = message
+            self.exceptions = tuple(exceptions)
+
+
+class HandlerNotFound(CqrsError, LookupError):
+    """
+    No handler is bound to the request that was sent.
+
+    Attributes:
+        request_type: The class of what was sent.
+    """
+
+    def __init__(self, request_type: type, hint: str = "") -> None:
+        self.request_type = request_type
+        name = name_of(request_type)
+        cure = hint or f"Bind one before the mediator is built: RequestMap.bind({name}, YourHandler)."
+        super().__init__(f"No handler is bound to {name}. {cure}")
+
+
+class EventHandlersFailed(CqrsError, _Group):
+    """
+    Handlers of events failed; all others ran, and the command that emitted the events has taken effect.
+
+    Do not retry the command for it. On Python 3.11 and later this is an ``ExceptionGroup``.
+
+    Attributes:
+        errors: What the handlers raised, in the order in which they failed.
+        response: What the command's handler answered; ``None`` if no command was under way.
+    """
+
+    response: object
+
+    def __new__(cls, errors: Sequence[Exception], response: object = None) -> EventHandlersFailed:  # noqa: ARG004
+        """Make the group: a message and a list are what ``ExceptionGroup`` wants to be given here."""
+        if sys.version_info >= (3, 11):
+            return super().__new__(cls, _describe(errors), list(errors))
+        return super().__new__(cls)
+
+    def __init__(self, errors: Sequence[Exception], response: object = None) -> None:
+        self.errors = tuple(errors)
+        self.response = response
+        _Group.__init__(self, _describe(errors), list(errors))
+
+    def derive(self, excs: Sequence[Exception]) -> EventHandlersFailed:
+        """Keep the class and the response when ``except*`` splits the group."""
+        return EventHandlersFailed(excs, self.response)
+
+
+class EventCascadeTooDeep(CqrsError, RecursionError):
+    """
+    Events made handlers emit events, and so on, further than is allowed: as a rule, a circle.
+
+    Attributes:
+        chain: The classes of the events from the first to the one that was not handled any more.
+        max_event_depth: The limit, in events after the first.
+    """
+
+    def __init__(self, chain: Sequence[type], max_event_depth: int) -> None:
+        self.chain = tuple(chain)
+        self.max_event_depth = max_event_depth
+        super().__init__(
+            f"Events led to events more than {max_event_depth} times: {_shorten(self.chain)}. The last was not "
+            "handled. Break the circle, or raise max_event_depth if the cascade is meant."
+        )
+
+
+class NoPublisher(CqrsError, RuntimeError):
+    """
+    A notification was emitted, and there is no broker that could take it to other processes.
+
+    Attributes:
+        event_type: The class of the event.
+    """
+
+    def __init__(self, event_type: type) -> None:
+        self.event_type = event_type
+        super().__init__(
+            f"{name_of(event_type)} is a notification for other processes, but no broker was given, so it would be "
+            "lost. Give one (bootstrap(..., message_broker=...)), or emit a DomainEvent for handlers of this process."
+        )
+
+
+class NoEventLoop(CqrsError, RuntimeError):
+    """Something had to wait, or to run side by side, outside asyncio and trio."""
+
+    def __init__(self) -> None:
+        super().__init__("Neither asyncio nor trio is running. Call this from a coroutine that one of them runs.")
+
+
+class AppNotStarted(CqrsError, RuntimeError):
+    """
+    An App was used before it was started, or after it was stopped.
+
+    Attributes:
+        app_name: The name of the App.
+    """
+
+    def __init__(self, app_name: str) -> None:
+        self.app_name = app_name
+        super().__init__(f"The App {app_name!r} is not started. Use it inside `async with app:`.")
+
+
+class AppStarted(CqrsError, RuntimeError):
+    """
+    An App was started while it was already running.
+
+    Attributes:
+        app_name: The name of the App.
+    """
+
+    def __init__(self, app_name: str) -> None:
+        self.app_name = app_name
+        super().__init__(f"The App {app_name!r} is already started. Leave the first `async with app:` before.")
+
+
+def _describe(errors: Sequence[Exception]) -> str:
+    count = "1 event handler" if len(errors) == 1 else f"{len(errors)} event handlers"
+    kinds = ", ".join(dict.fromkeys(type(error).__qualname__ for error in errors))
+    return (
+        f"{count} failed ({kinds}); the others ran, and what was commanded has taken effect. "
+        "See .errors, and do not repeat the command because of it."
+    )
+
+
+def _shorten(chain: Sequence[type]) -> str:
+    """Write a chain of classes; of a long one, which is a circle as a rule, both ends."""
+    names = [name_of(step) for step in chain]
+    if len(names) > 12:  # noqa: PLR2004 - what fits on two lines
+        names = [*names[:6], "...", *names[-5:]]
+    return " -> ".join(names)

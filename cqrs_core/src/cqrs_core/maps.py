@@ -1,0 +1,300 @@
+"""Which handler serves which message. Maps are filled at start, and frozen when a mediator is built from them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
+
+from cqrs_core.errors import (
+    CqrsError,
+    DuplicateHandler,
+    EmptyChain,
+    HandlerIncomplete,
+    HandlerNotAsync,
+    MapFrozen,
+    NotAHandler,
+    NotAMessage,
+    UndeclaredMessage,
+    WrongHandler,
+    WrongResponse,
+)
+from cqrs_core.handlers import CORRequestHandler, EventHandler, RequestHandler, StreamingRequestHandler
+from cqrs_core.messages import Event, NotificationEvent, Request, response_type
+from cqrs_core.type_arguments import MISSING, type_argument, union_members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
+
+Q = TypeVar("Q", bound="Request[Any]")
+E = TypeVar("E", bound=Event)
+
+_REQUEST_KINDS = (RequestHandler, StreamingRequestHandler, CORRequestHandler)
+
+
+class RequestBinding(NamedTuple):
+    """One request and what serves it."""
+
+    request_type: type[Request[Any]]
+    #: One handler, or the links of a chain in order.
+    handlers: tuple[type, ...]
+    is_chain: bool
+    middlewares: tuple[Any, ...]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is answered by a stream."""
+        return not self.is_chain and issubclass(self.handlers[0], StreamingRequestHandler)
+
+
+class EventBinding(NamedTuple):
+    """One event and one of its handlers."""
+
+    event_type: Any
+    handler: type
+    middlewares: tuple[Any, ...]
+
+
+class RequestMap:
+    """Binds each request to its handler, or to the chain of handlers that are tried in turn."""
+
+    def __init__(self) -> None:
+        self._bindings: list[RequestBinding] = []
+        self._problems: list[CqrsError] = []
+        self._is_frozen = False
+
+    def bind(
+        self,
+        request: type[Q],
+        handler: type[RequestHandler[Q, Any] | StreamingRequestHandler[Q, Any]]
+        | Sequence[type[CORRequestHandler[Q, Any]]],
+        *,
+        middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
+    ) -> None:
+        """
+        Bind *request* to *handler*. What is wrong with it is reported when the mediator is built, with all the rest.
+
+        Args:
+            request: A class of requests; only instances of exactly this class are served.
+            handler: One handler class; or a list of ``CORRequestHandler`` classes, tried in this order.
+            middlewares: For this request only, outermost first, inside those that wrap all requests.
+
+        Raises:
+            MapFrozen: A mediator has been built from this map.
+        """
+        if self._is_frozen:
+            raise MapFrozen(type(self).__name__, request)
+        is_chain = isinstance(handler, Sequence)
+        handlers = tuple(handler) if isinstance(handler, Sequence) else (handler,)
+        request_type = get_origin(request) or request  # Page[User]() is an instance of Page
+        self._bindings.append(RequestBinding(request_type, handlers, is_chain, tuple(middlewares)))
+
+    def add(
+        self,
+        handler: type[RequestHandler[Any, Any] | StreamingRequestHandler[Any, Any]],
+        *,
+        middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
+    ) -> None:
+        """Bind *handler* to the request, or each of the union, that its type parameter names; else as :meth:`bind`."""
+        for request in _declared_messages(handler, _REQUEST_KINDS, self._problems):
+            self.bind(request, handler, middlewares=middlewares)
+
+    def freeze(self) -> None:
+        """Refuse changes from now on."""
+        self._is_frozen = True
+
+    def problems(self) -> list[CqrsError]:
+        """Tell everything that is wrong with the bindings: errors, none of them raised."""
+        found = list(self._problems)
+        bound: dict[type, RequestBinding] = {}
+        for binding in self._bindings:
+            found.extend(_request_problems(binding))
+            first = bound.setdefault(binding.request_type, binding)
+            if first is not binding:
+                found.append(DuplicateHandler(binding.request_type, _target(first), _target(binding)))
+        return found
+
+    def __iter__(self) -> Iterator[RequestBinding]:
+        """Iterate over the bindings, in the order in which they were made."""
+        return iter(tuple(self._bindings))
+
+    def __len__(self) -> int:
+        """Count the bindings."""
+        return len(self._bindings)
+
+
+class EventMap:
+    """Binds events to their handlers; an event may have any number of them, and they run in the order of binding."""
+
+    def __init__(self) -> None:
+        self._bindings: list[EventBinding] = []
+        self._problems: list[CqrsError] = []
+        self._is_frozen = False
+
+    def bind(
+        self, event: type[E], handler: type[EventHandler[E]], *, middlewares: Iterable[EventMiddleware] = ()
+    ) -> None:
+        """
+        Add *handler* to those of *event*. What is wrong with it is reported when the mediator is built.
+
+        Args:
+            event: A class of events, or ``NotificationEvent[P]``: then the payload's type decides, so that
+                ``NotificationEvent(payload=P(...))`` and a subclass with that payload are served as well.
+            handler: A handler class.
+            middlewares: For this event only, outermost first, inside those that wrap all events.
+
+        Raises:
+            MapFrozen: A mediator has been built from this map.
+        """
+        if self._is_frozen:
+            raise MapFrozen(type(self).__name__, event)
+        self._bindings.append(EventBinding(event, handler, tuple(middlewares)))
+
+    def add(self, handler: type[EventHandler[Any]], *, middlewares: Iterable[EventMiddleware] = ()) -> None:
+        """Bind *handler* to the event, or to each event of the union, that its type parameter names."""
+        for event in _declared_messages(handler, (EventHandler,), self._problems):
+            self.bind(event, handler, middlewares=middlewares)
+
+    def freeze(self) -> None:
+        """Refuse changes from now on."""
+        self._is_frozen = True
+
+    def problems(self) -> list[CqrsError]:
+        """Tell everything that is wrong with the bindings: errors, none of them raised."""
+        return [*self._problems, *(problem for binding in self._bindings for problem in _event_problems(binding))]
+
+    def __iter__(self) -> Iterator[EventBinding]:
+        """Iterate over the bindings, in the order in which they were made."""
+        return iter(tuple(self._bindings))
+
+    def __len__(self) -> int:
+        """Count the bindings."""
+        return len(self._bindings)
+
+
+def notification_keys(target: Any) -> tuple[tuple[type, Any], ...]:  # noqa: ANN401 - a class or an alias
+    """Give the keys (class, payload type) of ``NotificationEvent[P]``: one for each member if P is a union."""
+    origin, (payload, *_) = get_origin(target), get_args(target)
+    return tuple((origin, get_origin(member) or member) for member in union_members(payload))
+
+
+def is_coroutine_callable(function: Any) -> bool:  # noqa: ANN401 - anything that was given for a function
+    """Tell whether calling *function* gives a coroutine, as far as it can be known without calling it."""
+    unwrapped = inspect.unwrap(function) if callable(function) else function
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(unwrapped):
+        return True
+    return inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - to look at it, not to test
+
+
+def _target(binding: RequestBinding) -> object:
+    return binding.handlers if binding.is_chain else binding.handlers[0]
+
+
+def _declared(handler: Any, kinds: Sequence[type], index: int) -> Any:  # noqa: ANN401 - see type_argument
+    for kind in kinds:
+        if isinstance(handler, type) and issubclass(handler, kind):
+            return type_argument(handler, kind, index)
+    return MISSING
+
+
+def _declared_messages(handler: Any, kinds: Sequence[type], problems: list[CqrsError]) -> tuple[Any, ...]:  # noqa: ANN401 - see type_argument
+    """The messages that a handler names, for ``add``; none, and one more problem, if it names none."""
+    try:
+        declared = _declared(handler, kinds, 0)
+    except CqrsError as error:
+        problems.append(error)
+        return ()
+    if declared is MISSING or isinstance(declared, TypeVar):
+        problems.append(UndeclaredMessage(handler))
+        return ()
+    return union_members(declared)
+
+
+def _request_problems(binding: RequestBinding) -> list[CqrsError]:
+    handlers, is_chain = binding.handlers, binding.is_chain
+    request_type: Any = binding.request_type  # what was bound may be anything
+    if not (isinstance(request_type, type) and issubclass(request_type, Request)):
+        return [NotAMessage(request_type, Request)]
+    if not handlers:
+        return [EmptyChain(request_type)]
+    kinds = (CORRequestHandler,) if is_chain else (RequestHandler, StreamingRequestHandler)
+    found: list[CqrsError] = []
+    for handler in handlers:
+        if isinstance(handler, type) and issubclass(handler, kinds):
+            found.extend(_handler_problems(handler))
+            found.extend(_type_problems(handler, request_type, kinds))
+        else:
+            found.append(NotAHandler(handler, request_type, [kind.__name__ for kind in kinds]))
+    return found
+
+
+def _event_problems(binding: EventBinding) -> list[CqrsError]:
+    event_type, handler, _ = binding
+    event_class = get_origin(event_type) or event_type
+    if not (isinstance(event_class, type) and issubclass(event_class, Event)):
+        return [NotAMessage(event_type, Event)]
+    if not (isinstance(handler, type) and issubclass(handler, EventHandler)):
+        return [NotAHandler(handler, event_type, [EventHandler.__name__])]
+    found = _handler_problems(handler)
+    try:
+        declared = _declared(handler, (EventHandler,), 0)
+    except CqrsError as error:
+        return [*found, error]
+    if not any(_accepts(member, event_type) for member in union_members(declared)):
+        found.append(WrongHandler(handler, event_type, declared))
+    return found
+
+
+def _handler_problems(handler: type) -> list[CqrsError]:
+    """Check that objects can be made of *handler*, and that its ``handle`` can be run."""
+    if inspect.isabstract(handler):
+        return [HandlerIncomplete(handler, sorted(getattr(handler, "__abstractmethods__", ())))]
+    handle = handler.handle  # type: ignore[attr-defined]  # every base has it
+    if issubclass(handler, StreamingRequestHandler):
+        is_runnable = inspect.isasyncgenfunction(handle) or inspect.isasyncgenfunction(inspect.unwrap(handle))
+        expected = "an `async def` with `yield`"
+    else:
+        is_runnable = is_coroutine_callable(handle)
+        expected = "an `async def` without `yield`"
+    return [] if is_runnable else [HandlerNotAsync(handler, expected)]
+
+
+def _type_problems(handler: type, request_type: type[Request[Any]], kinds: Sequence[type]) -> list[CqrsError]:
+    """Compare what *handler* declares with what the request promises, where both can be told."""
+    try:
+        declared, answer = _declared(handler, kinds, 0), _declared(handler, kinds, 1)
+        promised = response_type(request_type)
+    except CqrsError as error:
+        return [error]
+    if not any(_accepts(member, request_type) for member in union_members(declared)):
+        return [WrongHandler(handler, request_type, declared)]
+    promised_class, answer_class = _class_of(promised), _class_of(answer)
+    if promised_class and answer_class and not issubclass(answer_class, promised_class):
+        return [WrongResponse(handler, request_type, promised, answer)]
+    return []
+
+
+def _class_of(answer: Any) -> type | None:  # noqa: ANN401 - an annotation
+    """The class of an answer where it is one, so that two can be compared; unions and the like are left alone."""
+    answer = type(None) if answer is None else answer
+    return answer if isinstance(answer, type) and get_origin(answer) is None else None
+
+
+def _accepts(declared: Any, message: Any) -> bool:  # noqa: ANN401 - annotations
+    """Tell whether a handler of *declared* may serve *message*: the same, a base of it, or nothing was said."""
+    if declared in (MISSING, Any) or isinstance(declared, TypeVar) or declared == message:
+        return True
+    declared_class, message_class = get_origin(declared) or declared, get_origin(message) or message
+    if not (isinstance(declared_class, type) and issubclass(message_class, declared_class)):
+        return False
+    if issubclass(message_class, NotificationEvent) and get_args(declared):
+        return _same_payload(declared, message)
+    return True
+
+
+def _same_payload(declared: Any, message: Any) -> bool:  # noqa: ANN401 - as above
+    wanted = type_argument(declared, NotificationEvent)
+    offered = type_argument(message, NotificationEvent)
+    return offered in (MISSING, wanted) or isinstance(offered, TypeVar) or offered in union_members(wanted)

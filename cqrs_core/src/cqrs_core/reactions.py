@@ -1,0 +1,176 @@
+"""What becomes of one event: its plan, and what handling it brings."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cqrs_core.pipeline import wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from cqrs_core.messages import Event, NotificationEvent
+    from cqrs_core.pipeline import EventMiddleware
+    from cqrs_core.wiring import Resolve
+
+    FollowUp = Callable[["Outcome", Resolve, object], Coroutine[Any, Any, None]]
+    #: What becomes of one event.
+    Plan = Callable[
+        [Event, "Cause | None", Resolve, "Outcome | None", "FollowUp | None", object],
+        Coroutine[Any, Any, "Outcome | None"],
+    ]
+
+
+class Cause(NamedTuple):
+    """Why an event is there: the event whose handler emitted it, and what that was there for."""
+
+    event_type: type[Event]
+    cause: Cause | None
+
+
+class Reaction(NamedTuple):
+    """One handler of an event type, and the middlewares that wrap it."""
+
+    handler: type
+    middlewares: tuple[EventMiddleware, ...]
+
+
+class Job(NamedTuple):
+    """One event on its way to one handler."""
+
+    event: Event
+    cause: Cause | None
+    reaction: Reaction
+
+
+class Outcome:
+    """What events have brought, other than success, and what is still to be done about them."""
+
+    __slots__ = ("causes", "emitted", "errors", "jobs", "notifications")
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+        self.notifications: list[NotificationEvent[Any]] = []
+        #: Handlers of this level that were put off, to run inside middlewares or side by side.
+        self.jobs: list[Job] = []
+        #: The next level, and why each of its events is there.
+        self.emitted: list[Event] = []
+        self.causes: list[Cause] = []
+
+    def add(self, emitted: Sequence[Event], event: Event, cause: Cause | None) -> None:
+        """Put what a handler of *event* emitted on the next level."""
+        self.emitted.extend(emitted)
+        self.causes.extend(repeat(Cause(type(event), cause), len(emitted)))
+
+    def take_level(self) -> Iterable[tuple[Event, Cause]]:
+        """Hand over the next level, and begin the one after it."""
+        level = zip(self.emitted, self.causes, strict=True)
+        self.emitted, self.causes = [], []
+        return level
+
+    def take_jobs(self) -> Sequence[Job]:
+        """Hand over what was put off."""
+        jobs, self.jobs = self.jobs, []
+        return jobs
+
+
+# A plan takes one event, and the outcome of the events before it on its level (none, as a rule), and gives the outcome
+# with what this event brought. An event that stands alone is followed up by its plan itself, which saves a coroutine.
+
+
+async def put_out(  # noqa: PLR0917 - the shape of all plans
+    event: Event,
+    cause: Cause | None,  # noqa: ARG001 - as above
+    resolve: Resolve,
+    outcome: Outcome | None,
+    follow_up: FollowUp | None,
+    response: object,
+) -> Outcome | None:
+    """The plan of notifications that are emitted: they go out, and nowhere else."""
+    outcome = outcome or Outcome()
+    outcome.notifications.append(event)  # type: ignore[arg-type]  # only notifications have this plan
+    if follow_up is not None:
+        await follow_up(outcome, resolve, response)
+        return None
+    return outcome
+
+
+def put_off(reactions: Sequence[Reaction]) -> Plan:
+    """Make the plan for handlers that run inside middlewares, or side by side with those of the whole level."""
+
+    async def plan(  # noqa: PLR0917 - the shape of all plans
+        event: Event,
+        cause: Cause | None,
+        resolve: Resolve,
+        outcome: Outcome | None,
+        follow_up: FollowUp | None,
+        response: object,
+    ) -> Outcome | None:
+        outcome = outcome or Outcome()
+        outcome.jobs.extend(Job(event, cause, reaction) for reaction in reactions)
+        if follow_up is not None:
+            await follow_up(outcome, resolve, response)
+            return None
+        return outcome
+
+    return plan
+
+
+def one_after_the_other(handlers: Sequence[type]) -> Plan:
+    """Make the plan for handlers without middlewares: the usual case, and so with as few calls as can be."""
+
+    async def plan(  # noqa: PLR0917 - the shape of all plans
+        event: Event,
+        cause: Cause | None,
+        resolve: Resolve,
+        outcome: Outcome | None,
+        follow_up: FollowUp | None,
+        response: object,
+    ) -> Outcome | None:
+        for handler_class in handlers:
+            handler: Any = None
+            try:
+                handler = await resolve(handler_class)
+                await handler.handle(event)
+            except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
+                outcome = outcome or Outcome()
+                outcome.errors.append(error)
+                if handler is not None:
+                    handler.take_events()  # it failed, so they did not happen
+            else:
+                if handler.pending_events:
+                    outcome = outcome or Outcome()
+                    outcome.add(handler.take_events(), event, cause)
+        if follow_up is not None and outcome is not None:
+            await follow_up(outcome, resolve, response)
+            return None
+        return outcome
+
+    return plan
+
+
+async def react(event: Event, reaction: Reaction, resolve: Resolve) -> Sequence[Event]:
+    """Let one handler handle *event* inside its middlewares, and give the events that it emitted."""
+    emitted: list[Event] = []
+
+    async def handle(event: Any) -> None:  # noqa: ANN401 - a middleware may pass another one on
+        handler = await resolve(reaction.handler)
+        try:
+            await handler.handle(event)
+        except BaseException:
+            handler.take_events()
+            raise
+        emitted.extend(handler.take_events())
+
+    await wrap(handle, reaction.middlewares)(event)
+    return emitted
+
+
+def chain_of(event_type: type[Event], cause: Cause | None) -> list[type[Event]]:
+    """The classes of the events that led to one of *event_type*, and it, the first one first."""
+    chain = [event_type]
+    while cause is not None:
+        chain.append(cause.event_type)
+        cause = cause.cause
+    return chain[::-1]

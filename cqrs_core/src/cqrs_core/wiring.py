@@ -1,0 +1,161 @@
+"""How mediators come by their handlers, and the check, before the first message, that they can."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cqrs_core.container import KnowingContainer, ScopingContainer, SynchronousContainer
+from cqrs_core.dependencies import dependencies_of
+from cqrs_core.errors import CqrsError, MissingDependency, NotAContainer, UnresolvedAnnotation, WiringError
+from cqrs_core.injection import SimpleContainer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from cqrs_core.container import Container, Scope
+    from cqrs_core.dependencies import Dependency
+
+    #: Makes a handler; bound to a container, or to a scope of one.
+    Resolve = Callable[[type], Awaitable[Any]]
+    #: Opens the scope of one attempt.
+    OpenScope = Callable[[], Scope]
+
+
+class Wired(Protocol):
+    """Something that is put together from maps and a container: a mediator, or the emitter."""
+
+    def wire(self) -> list[CqrsError]:
+        """Prepare for the first message, and tell everything that is wrong: errors, none of them raised."""
+        ...
+
+
+def wire(*parts: Wired) -> None:
+    """
+    Prepare *parts* for their first message.
+
+    Raises:
+        WiringError: With everything that is wrong with all of them; the same fault of two is told once.
+    """
+    problems = {str(problem): problem for part in parts for problem in part.wire()}
+    if problems:
+        raise WiringError(list(problems.values()))
+
+
+class HandlerSource:
+    """
+    Makes handlers with whatever container there is.
+
+    The container's own word comes first. A handler that asks for a mediator or the App in its constructor, or that the
+    container says it does not know, is built here, from what the container does know.
+    """
+
+    def __init__(self, container: Container | None = None) -> None:
+        """Take *container*, or a new :class:`SimpleContainer`."""
+        self.container: Container = SimpleContainer() if container is None else container
+        #: What handlers may ask for beside the container's own: mediators and the App, by their types.
+        self._services: dict[type, object] = {}
+        self._view: Container | None = None
+        #: Handlers that are built here, with what their constructors ask for.
+        self._built_here: dict[type, tuple[Dependency, ...]] = {}
+
+    def offer(self, service_type: type, service: object) -> None:
+        """Let handlers ask for *service* by its type; to be called before :meth:`admit`."""
+        self._services[service_type] = service
+
+    def admit(self, handler: type) -> list[CqrsError]:
+        """Get ready to make *handler*, and tell what stands in the way: errors, none of them raised."""
+        container = self._prepared()
+        if not callable(getattr(container, "resolve", None)):
+            return [NotAContainer(container)]
+        if isinstance(container, SimpleContainer):
+            if not container.provides(handler):
+                container.transient(handler)  # in the view only: the user's container stays as it is
+            return list(container.problems(handler))
+        knows = container.provides if isinstance(container, KnowingContainer) else _knows_everything
+        try:
+            asked = dependencies_of(handler)
+        except UnresolvedAnnotation as error:
+            # Only somebody who builds the handler by its annotations has to understand them.
+            return [] if knows(handler) else [error]
+        except ValueError:
+            return []
+        if any(dependency.wanted in self._services for dependency in asked) or not knows(handler):
+            self._built_here[handler] = asked
+            return [
+                MissingDependency(handler, dependency.name, dependency.wanted)
+                for dependency in asked
+                if not (dependency.has_default or dependency.is_optional or self._can_fill(dependency, knows))
+            ]
+        return []
+
+    def maker(self, handler: type) -> Callable[[], Any] | None:
+        """Give a function that makes *handler* at once; ``None`` if it takes awaiting, or a scope."""
+        container = self._prepared()
+        if isinstance(container, SynchronousContainer) and handler not in self._built_here:
+            return container.provider(handler)
+        return None
+
+    def builds(self, handler: type) -> bool:
+        """Tell whether *handler*, which was admitted, is built here and not by the container."""
+        return handler in self._built_here
+
+    def resolver(self, scope: Container | None = None) -> Resolve:
+        """Give a function that makes admitted handlers in *scope*, or outside any."""
+        container = self._prepared() if scope is None else scope
+        if not self._built_here:
+            return container.resolve
+
+        async def resolve(handler: type) -> Any:  # noqa: ANN401 - an object of the handler class
+            asked = self._built_here.get(handler)
+            if asked is None:
+                return await container.resolve(handler)
+            return await self._build(handler, asked, container)
+
+        return resolve
+
+    @asynccontextmanager
+    async def resolving(self) -> AsyncIterator[Resolve]:
+        """Open a scope, if the container has such, and give the resolver of it; for where time does not matter."""
+        if self.open_scope is None:
+            yield self.resolver()
+            return
+        scope = self.open_scope()
+        try:
+            yield self.resolver(scope)
+        except BaseException as error:
+            await scope.aclose(error)
+            raise
+        await scope.aclose()
+
+    @property
+    def open_scope(self) -> OpenScope | None:
+        """What opens the scope of one attempt; ``None`` if the container has no scopes."""
+        container = self._prepared()
+        return container.scope if isinstance(container, ScopingContainer) else None
+
+    def _prepared(self) -> Container:
+        """The container as handlers see it: with the services, where it can take them."""
+        if self._view is None:
+            container = self.container
+            self._view = container.child(self._services) if isinstance(container, SimpleContainer) else container
+        return self._view
+
+    def _can_fill(self, dependency: Dependency, knows: Callable[[type], bool]) -> bool:
+        if dependency.wanted is None:
+            return False
+        return dependency.wanted in self._services or knows(dependency.wanted)
+
+    async def _build(self, handler: type, asked: tuple[Dependency, ...], container: Container) -> Any:  # noqa: ANN401 - ditto
+        knows = container.provides if isinstance(container, KnowingContainer) else _knows_everything
+        arguments: dict[str, Any] = {}
+        for dependency in asked:
+            if dependency.wanted in self._services:
+                arguments[dependency.name] = self._services[dependency.wanted]
+            elif not dependency.has_default or (knows is not _knows_everything and knows(dependency.wanted)):
+                arguments[dependency.name] = await container.resolve(dependency.wanted)
+        return handler(**arguments)
+
+
+def _knows_everything(_: type) -> bool:
+    return True
