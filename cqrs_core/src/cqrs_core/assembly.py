@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from cqrs_core.errors import NotProvided, ScopeRequired, ScopeValueMissing, WiringError
@@ -13,14 +13,14 @@ from cqrs_core.services import Lifetime, ServiceGraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AsyncExitStack
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from cqrs_core.dependencies import Dependency
     from cqrs_core.lifetimes import SimpleScope
     from cqrs_core.services import Service
 
-    #: Singletons that were set aside, and where each belongs.
-    Aside = list[tuple[Singletons, dict[Any, Any]]]
+    #: What puts singletons back that were set aside.
+    Aside = list[Callable[[], None]]
 
 
 class Assembly:
@@ -36,12 +36,21 @@ class Assembly:
         self.singletons = Singletons()
         self._parent = parent
         self._children: weakref.WeakSet[Assembly] = weakref.WeakSet()
-        #: Functions that make a service without awaiting. They look up here what they need, so that a change of the
-        #: graph reaches those that were given away.
+        #: Functions that make a service at once: without awaiting, and outside any scope. They look up here what they
+        #: need, so that a change of the graph reaches those that were given away.
         self._makers: dict[Any, Callable[[], Any]] = {}
         self._makers_given_away: set[Any] = set()
-        self._checked: set[Any] = set()
+        #: The services that nothing stands in the way of, and whether they are made at once.
+        self._is_at_once: dict[Any, bool] = {}
+        #: Those of the others whose making may be interrupted by another task.
+        self._is_interruptible: dict[Any, bool] = {}
         self._owners: dict[Any, Assembly] = {}
+
+    def register(self, provided: Any, service: Service) -> None:  # noqa: ANN401 - a type, or an alias such as Repo[X]
+        """Say how *provided* is made, from now on: singletons that need it are made anew."""
+        self.graph.register(provided, service)
+        self.set_singletons_aside(provided)
+        self.refresh()
 
     def child(self) -> Assembly:
         """Extend this assembly."""
@@ -49,12 +58,15 @@ class Assembly:
         self._children.add(child)
         return child
 
-    def give_maker(self, wanted: Any) -> Callable[[], Any] | None:  # noqa: ANN401 - a type, or an alias such as Repo[X]
+    def give_maker(self, wanted: Any) -> Callable[[], Any] | None:  # noqa: ANN401 - as above
         """Give a function that makes *wanted* without awaiting and outside any scope; ``None`` if there is no such."""
-        if not self.graph.is_synchronous(wanted):
+        if self.graph.problems(wanted) or not self.graph.is_synchronous(wanted):
             return None
         self._makers_given_away.add(wanted)
-        return self.maker(wanted)
+        maker, makers = self.maker(wanted), self._makers
+        asked = self.graph.dependencies(self._service(wanted))
+        # One that leaves something out must be looked up anew each time: somebody may provide that later.
+        return maker if all(self.graph.is_filled(d) for d in asked) else lambda: makers[wanted]()
 
     def is_given_away(self, wanted: Any) -> bool:  # noqa: ANN401 - as above
         """Tell whether somebody makes *wanted* by a function that was given to them."""
@@ -62,33 +74,32 @@ class Assembly:
 
     def refresh(self) -> None:
         """Follow a change of the graph."""
-        self._checked.clear()
+        self._is_at_once.clear()
+        self._is_interruptible.clear()
         self._owners.clear()
-        for wanted in list(self._makers):
-            is_synchronous = self.graph.is_synchronous(wanted)
-            self._makers[wanted] = self._compile(wanted) if is_synchronous else _refusing(wanted)
-        for child in self._children:
+        for wanted in self._makers:
+            self._makers[wanted] = self._compile_later(wanted)
+        for child in list(self._children):
             child.refresh()
 
     def set_singletons_aside(self, provided: Any) -> Aside:  # noqa: ANN401 - as above
-        """Forget the singletons that need *provided*, and give them back for :meth:`restore_singletons`."""
-        aside: Aside = []
-        for assembly in self._family():
-            made = assembly.singletons.made
-            affected = [key for key in made if assembly.graph.needs_any(key, {provided})]
-            aside.append((assembly.singletons, {key: made.pop(key) for key in affected}))
-        return aside
+        """Forget the singletons that need *provided*, and say how to have them back."""
+        return [
+            assembly.singletons.take([k for k in assembly.singletons.made if assembly.graph.needs_any(k, {provided})])
+            for assembly in self._family()
+        ]
 
     def restore_singletons(self, aside: Aside) -> None:
         """Have those back that were set aside."""
-        for singletons, made in aside:
-            singletons.made.update(made)
+        for put_back in aside:
+            put_back()
 
     async def aclose(self) -> None:
-        """End the singletons, those of children first."""
-        for child in self._children:
-            await child.aclose()
-        await self.singletons.aclose()
+        """End the singletons, those of children first, and all of them even if one cannot be ended."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.singletons.aclose)
+            for child in list(self._children):
+                stack.push_async_callback(child.aclose)
 
     async def resolve(self, wanted: Any, scope: SimpleScope | None) -> Any:  # noqa: ANN401 - as above
         """
@@ -100,14 +111,10 @@ class Assembly:
             ScopeRequired: It, or something that it needs, lives in a scope, and there is none.
             ScopeValueMissing: It, or something that it needs, was to come with the scope, and did not.
         """
-        maker = self._makers.get(wanted)
-        if maker is not None:
-            return maker()
-        if wanted not in self._checked:
-            self._check(wanted)
-        if self.graph.is_synchronous(wanted):
-            return self.maker(wanted)()
-        return await self._make(wanted, scope)
+        is_at_once = self._is_at_once.get(wanted)
+        if is_at_once is None:
+            is_at_once = self._check(wanted)
+        return self.maker(wanted)() if is_at_once else await self._make(wanted, scope)
 
     def maker(self, wanted: Any) -> Callable[[], Any]:  # noqa: ANN401 - as above
         """Give the function that makes *wanted*, which must be synchronous."""
@@ -127,7 +134,19 @@ class Assembly:
             self._owners[wanted] = self if needs_own else self._parent
         return self._owners[wanted]
 
+    def _compile_later(self, wanted: Any) -> Callable[[], Any]:  # noqa: ANN401 - as above
+        """Compile it when it is called: what is being registered may not be complete yet."""
+
+        def compile_and_make() -> Any:  # noqa: ANN401 - of any type
+            if self._makers[wanted] is compile_and_make:
+                self._makers[wanted] = self._compile(wanted)
+            return self._makers[wanted]()
+
+        return compile_and_make
+
     def _compile(self, wanted: Any) -> Callable[[], Any]:  # noqa: ANN401 - as above
+        if not self._check(wanted):
+            raise ScopeRequired(wanted)
         owner = self._owner(wanted)
         if owner is not self:
             return owner.maker(wanted)
@@ -144,11 +163,10 @@ class Assembly:
         names: dict[str, Any] = {"factory": factory, "makers": self._makers}
         arguments: list[str] = []
         for number, dependency in enumerate(self._passed_to(service)):
-            value = "None"
+            value, names[f"key{number}"] = f"key{number}", dependency.fallback
             if self.graph.is_filled(dependency):
                 self.maker(dependency.wanted)
-                names[f"key{number}"] = dependency.wanted
-                value = f"makers[key{number}]()"
+                value, names[f"key{number}"] = f"makers[key{number}]()", dependency.wanted
             arguments.append(value if dependency.is_positional else f"{dependency.name}={value}")
         if not arguments:
             return factory
@@ -156,8 +174,9 @@ class Assembly:
         return cast("Callable[[], Any]", eval(text, names))  # noqa: S307 - of names that are parameters already
 
     def _passed_to(self, service: Service) -> list[Dependency]:
-        """What a factory is called with; the rest is left to its defaults."""
-        return [d for d in self.graph.dependencies(service) if self.graph.is_filled(d) or not d.has_default]
+        """What a factory is called with; the rest is left to its defaults, which one without a name cannot be."""
+        asked = self.graph.dependencies(service)
+        return [d for d in asked if self.graph.is_filled(d) or not d.has_default or d.is_positional]
 
     def _service(self, wanted: Any) -> Service:  # noqa: ANN401 - as above
         service = self.graph.find(wanted)
@@ -165,12 +184,14 @@ class Assembly:
             raise NotProvided(wanted)
         return service
 
-    def _check(self, wanted: Any) -> None:  # noqa: ANN401 - as above
-        self._service(wanted)
-        problems = self.graph.problems(wanted)
-        if problems:
-            raise problems[0] if len(problems) == 1 else WiringError(problems)
-        self._checked.add(wanted)
+    def _check(self, wanted: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether *wanted* is made at once, or raise what stands in the way."""
+        if wanted not in self._is_at_once:
+            problems = self.graph.problems(wanted)
+            if problems:
+                raise problems[0] if len(problems) == 1 else WiringError(problems)
+            self._is_at_once[wanted] = self.graph.is_synchronous(wanted)
+        return self._is_at_once[wanted]
 
     async def _make(self, wanted: Any, scope: SimpleScope | None) -> Any:  # noqa: ANN401 - as above
         """Make, where awaiting or a scope is needed, what nothing stands in the way of."""
@@ -179,24 +200,30 @@ class Assembly:
             return await owner.resolve(wanted, scope)
         service = self._service(wanted)
         if service.lifetime is Lifetime.SINGLETON:
-            cleanup = self.singletons.cleanup
-            return await self.singletons.get_or_await(wanted, lambda: self._call(service, None, cleanup))
-        if scope is None:
-            if service.needs_scope:
-                raise ScopeRequired(wanted)
-            return await self._call(service, None, self.singletons.cleanup)
+            return await self.singletons.get_or_await(wanted, lambda: self._call(service, None))
+        if scope is None and service.needs_scope:
+            raise ScopeRequired(wanted)
+        if scope is None or service.lifetime is Lifetime.TRANSIENT:
+            return await self._call(service, scope)
         if service.factory is None:
             raise ScopeValueMissing(wanted)
-        made = await self._call(service, scope, scope.cleanup)
-        if service.lifetime is Lifetime.SCOPED:
-            scope.keep(wanted, made)
+        if self._can_be_interrupted(wanted):
+            return await scope.get_or_await(wanted, lambda: self._call(service, scope))
+        made = await self._call(service, scope)
+        scope.keep(wanted, made)
         return made
 
-    async def _call(self, service: Service, scope: SimpleScope | None, cleanup: AsyncExitStack) -> Any:  # noqa: ANN401 - as above
+    def _can_be_interrupted(self, wanted: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether another task may ask for *wanted* while it is made; if not, nobody has to wait."""
+        if wanted not in self._is_interruptible:
+            self._is_interruptible[wanted] = self.graph.awaits(wanted)
+        return self._is_interruptible[wanted]
+
+    async def _call(self, service: Service, scope: SimpleScope | None) -> Any:  # noqa: ANN401 - as above
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for dependency in self._passed_to(service):
-            value = None
+            value = dependency.fallback
             if self.graph.is_filled(dependency):
                 wanted = dependency.wanted
                 value = await (self.resolve(wanted, None) if scope is None else scope.resolve(wanted))
@@ -205,16 +232,32 @@ class Assembly:
             else:
                 named[dependency.name] = value
         factory = cast("Callable[..., Any]", service.factory)
+        home = self.singletons if scope is None else scope
         if inspect.isasyncgenfunction(factory):
-            return await cleanup.enter_async_context(asynccontextmanager(factory)(*positional, **named))
+            return await _enter_async(asynccontextmanager(factory)(*positional, **named), home.cleanup)
         if inspect.isgeneratorfunction(factory):
-            return cleanup.enter_context(contextmanager(factory)(*positional, **named))
+            return _enter(contextmanager(factory)(*positional, **named), home.cleanup)
         made = factory(*positional, **named)
         return await made if inspect.iscoroutinefunction(factory) else made
 
 
-def _refusing(wanted: Any) -> Callable[[], Any]:  # noqa: ANN401 - as above
-    def refuse() -> Any:  # noqa: ANN401 - never returns
-        raise ScopeRequired(wanted)
+# An error goes on to those that are older, whatever a generator makes of it: were it held back, they would take the
+# attempt for a success, and commit. (AsyncExitStack's own methods would hold it back, as nested `with` statements do.)
 
-    return refuse
+
+def _enter(manager: AbstractContextManager[Any], cleanup: AsyncExitStack) -> Any:  # noqa: ANN401 - as above
+    def end(*about: Any) -> None:  # noqa: ANN401 - the error, in three parts
+        manager.__exit__(*about)
+
+    made = manager.__enter__()
+    cleanup.push(end)
+    return made
+
+
+async def _enter_async(manager: AbstractAsyncContextManager[Any], cleanup: AsyncExitStack) -> Any:  # noqa: ANN401 - as above
+    async def end(*about: Any) -> None:  # noqa: ANN401 - as above
+        await manager.__aexit__(*about)
+
+    made = await manager.__aenter__()
+    cleanup.push_async_exit(end)
+    return made

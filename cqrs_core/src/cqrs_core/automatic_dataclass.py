@@ -112,8 +112,9 @@ def makes_own_instances(cls: type) -> bool:
         return True
     if cls.__dict__.get("__slots__") == ():  # a bare base: its instances have no room for fields
         return True
-    # Protocols carry an __init__ that is not meant for their subclasses.
-    writer = next(c for c in cls.__mro__ if "__init__" in c.__dict__ and not getattr(c, "_is_protocol", False))
+    # Protocols carry an __init__ that is not meant for their subclasses. Out of __dict__, because a class whose first
+    # base is a protocol is marked as being none only later.
+    writer = next(c for c in cls.__mro__ if "__init__" in c.__dict__ and not c.__dict__.get("_is_protocol"))
     return writer is not object and _FIELDS not in writer.__dict__
 
 

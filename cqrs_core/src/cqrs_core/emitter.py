@@ -87,11 +87,11 @@ class EventEmitter:
         problems.extend(middleware_problems(self._middlewares, "event"))
         for binding in self._event_map:
             problems.extend(middleware_problems(binding.middlewares, "event"))
-        handlers = {binding.handler: None for binding in self._event_map}
         if not problems:
+            handlers = dict.fromkeys(binding.handler for binding in self._event_map)
             problems = [problem for handler in handlers for problem in self._source.admit(handler)]
         if not problems:
-            self._put_together(handlers)
+            self._put_together()
         return problems
 
     def _limit_problems(self) -> list[CqrsError]:
@@ -101,13 +101,13 @@ class EventEmitter:
             found.append(InvalidOption("event_errors", self._on_error, "'raise' or 'log'"))
         return found
 
-    def _put_together(self, handlers: Iterable[type]) -> None:
+    def _put_together(self) -> None:
         for event_type, handler, middlewares in self._event_map:
             reaction = Reaction(handler, (*self._middlewares, *middlewares))
             for key in notification_keys(event_type) if get_origin(event_type) else (event_type,):
                 self._bound.setdefault(key, []).append(reaction)
         has_scopes = self._source.open_scope is not None
-        self._needs_scope = has_scopes and any(self._source.maker(handler) is None for handler in handlers)
+        self._needs_scope = has_scopes and any(self._source.maker(bound.handler) is None for bound in self._event_map)
         self._resolve = self._source.resolver()
         self._is_wired = True
 

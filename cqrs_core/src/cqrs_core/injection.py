@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cqrs_core.assembly import Assembly
+from cqrs_core.dependencies import as_function
 from cqrs_core.errors import OverrideTooLate, UnknownScopeValue
 from cqrs_core.lifetimes import SimpleScope
 from cqrs_core.services import Lifetime, Service
@@ -42,23 +43,23 @@ class SimpleContainer:
             provided: The type that dependents ask for.
             factory: What makes it; *provided* itself unless given. Its own parameters are filled in the same way.
         """
-        self._register(provided, Service(Lifetime.SINGLETON, factory or provided))
+        self._register(provided, factory, Lifetime.SINGLETON)
 
     def scoped(self, provided: type[T], factory: Callable[..., Any] | None = None) -> None:
         """Make one *provided* for each scope, that is for each message; arguments as for :meth:`singleton`."""
-        self._register(provided, Service(Lifetime.SCOPED, factory or provided))
+        self._register(provided, factory, Lifetime.SCOPED)
 
     def transient(self, provided: type[T], factory: Callable[..., Any] | None = None) -> None:
         """Make a new *provided* whenever it is asked for; arguments as for :meth:`singleton`."""
-        self._register(provided, Service(Lifetime.TRANSIENT, factory or provided))
+        self._register(provided, factory, Lifetime.TRANSIENT)
 
     def instance(self, provided: type[T], value: T) -> None:
         """Answer with *value* whenever *provided* is asked for. It is the caller's, and not cleaned up."""
-        self._register(provided, Service(Lifetime.TRANSIENT, _Instance(value)))
+        self._register(provided, _Instance(value), Lifetime.TRANSIENT)
 
     def from_scope(self, provided: type) -> None:
         """Say that *provided* comes with the values that :meth:`scope` is given."""
-        self._register(provided, Service(Lifetime.SCOPED, None))
+        self._assembly.register(provided, Service(Lifetime.SCOPED, None))
 
     def provides(self, wanted: type) -> bool:
         """Tell whether *wanted* was registered, or can be built by its constructor."""
@@ -69,8 +70,8 @@ class SimpleContainer:
         Tell everything that stands in the way of making *wanted*, without making anything.
 
         Returns:
-            Errors, none of them raised: ``MissingDependency``, ``DependencyCycle``, ``CaptiveDependency``,
-            ``UnresolvedAnnotation``.
+            Errors, none of them raised: ``NotProvided``, ``MissingDependency``, ``DependencyCycle``,
+            ``CaptiveDependency``, ``UnresolvedAnnotation``.
         """
         return self._assembly.graph.problems(wanted)
 
@@ -99,18 +100,16 @@ class SimpleContainer:
         Raises:
             UnknownScopeValue: A value's type was not announced, so no dependent would get it.
         """
-        for provided in values or ():
-            service = self._assembly.graph.registered(provided)
-            if service is None or service.factory is not None:
-                raise UnknownScopeValue(provided)
-        return SimpleScope(self._assembly.resolve, dict(values or {}))
+        if not values:
+            return SimpleScope(self._assembly.resolve, {})
+        return SimpleScope(self._assembly.resolve, self._expected(values))
 
     def child(self, values: Mapping[type, Any]) -> SimpleContainer:
         """
         Make a container that knows *values* as well. What needs none of them is made, and kept, by this one.
 
         Args:
-            values: Objects by their type. The mapping itself is kept: an object may be put in until it is asked for.
+            values: Objects by their type. The mapping itself is kept, and looked into whenever one is asked for.
         """
         child = SimpleContainer(parent=self._assembly)
         for provided in values:
@@ -131,8 +130,9 @@ class SimpleContainer:
         assembly = self._assembly
         if assembly.is_given_away(provided):
             raise OverrideTooLate(provided)
-        aside = assembly.set_singletons_aside(provided)
         before = assembly.graph.override(provided, Service(Lifetime.TRANSIENT, _Instance(value)))
+        # Only now do those need it that have a default instead as long as nobody provides it.
+        aside = assembly.set_singletons_aside(provided)
         assembly.refresh()
         try:
             yield
@@ -146,9 +146,17 @@ class SimpleContainer:
         """Clean up the singletons, the youngest first. The container can be used again: they are made anew."""
         await self._assembly.aclose()
 
-    def _register(self, provided: Any, service: Service) -> None:  # noqa: ANN401 - a type, or an alias such as Repo[X]
-        self._assembly.graph.register(provided, service)
-        self._assembly.refresh()
+    def _register(self, provided: Any, factory: Callable[..., Any] | None, lifetime: Lifetime) -> None:  # noqa: ANN401 - a type, or an alias such as Repo[X]
+        self._assembly.register(provided, Service(lifetime, as_function(provided if factory is None else factory)))
+
+    def _expected(self, values: Mapping[type, Any]) -> dict[Any, Any]:
+        """Take what a scope is given, but for what is overridden."""
+        graph = self._assembly.graph
+        for provided in values:
+            if not graph.comes_with_scope(provided):
+                raise UnknownScopeValue(provided)
+        found = {provided: graph.registered(provided) for provided in values}
+        return {key: values[key] for key, service in found.items() if service is not None and service.factory is None}
 
 
 class _Instance:

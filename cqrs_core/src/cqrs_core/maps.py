@@ -46,7 +46,7 @@ class RequestBinding(NamedTuple):
     @property
     def is_stream(self) -> bool:
         """Whether it is answered by a stream."""
-        return not self.is_chain and issubclass(self.handlers[0], StreamingRequestHandler)
+        return not self.is_chain and isinstance(self.handlers[0], type) and issubclass(self.handlers[0], StreamingRequestHandler)
 
 
 class EventBinding(NamedTuple):
@@ -86,8 +86,9 @@ class RequestMap:
         """
         if self._is_frozen:
             raise MapFrozen(type(self).__name__, request)
-        is_chain = isinstance(handler, Sequence)
-        handlers = tuple(handler) if isinstance(handler, Sequence) else (handler,)
+        # Not a str, which is a sequence too, and a mistake.
+        is_chain = isinstance(handler, Sequence) and not isinstance(handler, str)
+        handlers: tuple[type, ...] = tuple(handler) if is_chain else (handler,)  # type: ignore[arg-type, assignment]  # ditto
         request_type = get_origin(request) or request  # Page[User]() is an instance of Page
         self._bindings.append(RequestBinding(request_type, handlers, is_chain, tuple(middlewares)))
 
@@ -110,7 +111,10 @@ class RequestMap:
         found = list(self._problems)
         bound: dict[type, RequestBinding] = {}
         for binding in self._bindings:
-            found.extend(_request_problems(binding))
+            faults = _request_problems(binding)
+            found.extend(faults)
+            if any(isinstance(fault, NotAMessage) for fault in faults):
+                continue
             first = bound.setdefault(binding.request_type, binding)
             if first is not binding:
                 found.append(DuplicateHandler(binding.request_type, _target(first), _target(binding)))
@@ -295,6 +299,7 @@ def _accepts(declared: Any, message: Any) -> bool:  # noqa: ANN401 - annotations
 
 
 def _same_payload(declared: Any, message: Any) -> bool:  # noqa: ANN401 - as above
-    wanted = type_argument(declared, NotificationEvent)
-    offered = type_argument(message, NotificationEvent)
-    return offered in (MISSING, wanted) or isinstance(offered, TypeVar) or offered in union_members(wanted)
+    wanted, offered = type_argument(declared, NotificationEvent), type_argument(message, NotificationEvent)
+    if any(payload in (MISSING, Any) or isinstance(payload, TypeVar) for payload in (wanted, offered)):
+        return True
+    return set(union_members(offered)) <= set(union_members(wanted))

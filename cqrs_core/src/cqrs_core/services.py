@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
 
 from cqrs_core.dependencies import Dependency, dependencies_of
 from cqrs_core.errors import (
@@ -13,11 +13,15 @@ from cqrs_core.errors import (
     CqrsError,
     DependencyCycle,
     MissingDependency,
+    NotProvided,
     UnresolvedAnnotation,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+
+#: Packages whose classes are made by whoever registers them.
+_NOT_BUILT = sys.stdlib_module_names | {__name__.partition(".")[0]}
 
 
 class Lifetime(Enum):
@@ -64,8 +68,8 @@ class ServiceGraph:
 
     @property
     def own(self) -> Collection[Any]:
-        """What was registered here, and not in the parent."""
-        return self._registered.keys()
+        """What was registered, or overridden, here and not in the parent."""
+        return self._registered.keys() | self._overrides.keys()
 
     def override(self, key: Any, service: Service | None) -> Service | None:  # noqa: ANN401 - as above
         """Put *service* before what was registered, or with ``None`` end that; answer what stood there."""
@@ -78,6 +82,13 @@ class ServiceGraph:
         """Find a service that was registered, here or in the parent."""
         found = self._overrides.get(key) or self._registered.get(key)
         return self._parent.registered(key) if found is None and self._parent is not None else found
+
+    def comes_with_scope(self, key: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether *key* was announced as an object that comes with the scope, overridden or not."""
+        service = self._registered.get(key)
+        if service is None:
+            return self._parent is not None and self._parent.comes_with_scope(key)
+        return service.factory is None
 
     def find(self, key: Any) -> Service | None:  # noqa: ANN401 - as above
         """Find how *key* is made: as it was registered, or by its own constructor."""
@@ -105,7 +116,7 @@ class ServiceGraph:
         return not dependency.has_default and self.find(dependency.wanted) is not None
 
     def needs(self, key: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
-        """Iterate over *key* and everything that is made for it, each once; *key* must be free of problems."""
+        """Iterate over *key* and everything that is made for it, each once."""
         seen: set[Any] = set()
         waiting = [key]
         while waiting:
@@ -115,7 +126,7 @@ class ServiceGraph:
                 continue
             seen.add(current)
             yield current
-            waiting.extend(d.wanted for d in self.dependencies(service) if self.is_filled(d))
+            waiting.extend(d.wanted for d in self._filled(service))
 
     def needs_any(self, key: Any, targets: Collection[Any]) -> bool:  # noqa: ANN401 - as above
         """Tell whether *key* is among *targets*, or something made for it is."""
@@ -126,8 +137,15 @@ class ServiceGraph:
         services = (self.find(needed) for needed in self.needs(key))
         return not any(service.is_awaited or service.needs_scope for service in services if service is not None)
 
+    def awaits(self, key: Any) -> bool:  # noqa: ANN401 - as above
+        """Tell whether the factory of *key*, or of something that it needs, is asynchronous."""
+        factories = [service.factory for needed in self.needs(key) if (service := self.find(needed)) is not None]
+        return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in factories)
+
     def problems(self, key: Any) -> list[CqrsError]:  # noqa: ANN401 - as above
         """Tell everything that stands in the way of making *key*: errors, none of them raised."""
+        if self.find(key) is None:
+            return [NotProvided(key)]
         found: list[CqrsError] = []
         self._inspect(key, [], found, set())
         return found
@@ -153,6 +171,13 @@ class ServiceGraph:
         if service.lifetime is Lifetime.SINGLETON:
             found.extend(CaptiveDependency(key, captive) for captive in self._captives(key))
 
+    def _filled(self, service: Service) -> list[Dependency]:
+        """What the container gives to a factory; nothing if that cannot be told, which is a problem told elsewhere."""
+        try:
+            return [d for d in self.dependencies(service) if self.is_filled(d)]
+        except UnresolvedAnnotation:
+            return []
+
     def _captives(self, key: Any) -> Sequence[Any]:  # noqa: ANN401 - as above
         """Find what a singleton would keep beyond its scope. What another singleton keeps is that one's fault."""
         captives: list[Any] = []
@@ -160,9 +185,9 @@ class ServiceGraph:
         waiting = [key]
         while waiting:
             service = self.find(waiting.pop())
-            for dependency in self.dependencies(service) if service is not None else ():
+            for dependency in self._filled(service) if service is not None else ():
                 wanted, needed = dependency.wanted, self.find(dependency.wanted)
-                if wanted in seen or needed is None or not self.is_filled(dependency):
+                if wanted in seen or needed is None:
                     continue
                 seen.add(wanted)
                 if needed.needs_scope:
@@ -174,7 +199,11 @@ class ServiceGraph:
 
 def _is_buildable(key: Any) -> bool:  # noqa: ANN401 - as above
     """Tell whether a class that nobody registered may be built by its constructor."""
-    if not isinstance(key, type) or inspect.isabstract(key) or getattr(key, "_is_protocol", False):
+    # On Python 3.10 some aliases say that they are types.
+    if not isinstance(key, type) or get_origin(key) is not None:
         return False
-    # A Decimal or a Path that nobody registered is a forgotten setting, not a service.
-    return key.__module__.partition(".")[0] not in sys.stdlib_module_names
+    if inspect.isabstract(key) or getattr(key, "_is_protocol", False):
+        return False
+    # A Decimal or a Path that nobody registered is a forgotten setting, not a service; a new container or mediator of
+    # this package is not the one that was meant.
+    return key.__module__.partition(".")[0] not in _NOT_BUILT

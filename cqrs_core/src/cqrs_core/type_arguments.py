@@ -89,9 +89,10 @@ def union_members(tp: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as above
 
 def _evaluate(text: str, where: type) -> Any:  # noqa: ANN401 - as above
     parameters = {parameter.__name__: parameter for parameter in getattr(where, "__type_params__", ())}
-    module = vars(sys.modules[where.__module__])
+    # A module that was run from a file or executed from text may be gone, or never have been there.
+    module = getattr(sys.modules.get(where.__module__), "__dict__", {})
     try:
         # As Python itself does it for annotations; the text is the program's own.
         return eval(text, {**vars(where), where.__name__: where}, ChainMap(parameters, module))  # noqa: S307
-    except NameError as error:
+    except (AttributeError, NameError) as error:  # "orders.Order", "Order"
         raise UnresolvedAnnotation(where, text, error) from error

@@ -51,8 +51,15 @@ class HandlerSource:
     """
 
     def __init__(self, container: Container | None = None) -> None:
-        """Take *container*, or a new :class:`SimpleContainer`."""
+        """
+        Take *container*, or a new :class:`SimpleContainer`.
+
+        Raises:
+            NotAContainer: It has no method ``resolve``, or is a class instead of an object.
+        """
         self.container: Container = SimpleContainer() if container is None else container
+        if isinstance(container, type) or not callable(getattr(self.container, "resolve", None)):
+            raise NotAContainer(container)
         #: What handlers may ask for beside the container's own: mediators and the App, by their types.
         self._services: dict[type, object] = {}
         self._view: Container | None = None
@@ -66,8 +73,6 @@ class HandlerSource:
     def admit(self, handler: type) -> list[CqrsError]:
         """Get ready to make *handler*, and tell what stands in the way: errors, none of them raised."""
         container = self._prepared()
-        if not callable(getattr(container, "resolve", None)):
-            return [NotAContainer(container)]
         if isinstance(container, SimpleContainer):
             if not container.provides(handler):
                 container.transient(handler)  # in the view only: the user's container stays as it is
@@ -78,8 +83,6 @@ class HandlerSource:
         except UnresolvedAnnotation as error:
             # Only somebody who builds the handler by its annotations has to understand them.
             return [] if knows(handler) else [error]
-        except ValueError:
-            return []
         if any(dependency.wanted in self._services for dependency in asked) or not knows(handler):
             self._built_here[handler] = asked
             return [
@@ -147,14 +150,27 @@ class HandlerSource:
         return dependency.wanted in self._services or knows(dependency.wanted)
 
     async def _build(self, handler: type, asked: tuple[Dependency, ...], container: Container) -> Any:  # noqa: ANN401 - ditto
-        knows = container.provides if isinstance(container, KnowingContainer) else _knows_everything
-        arguments: dict[str, Any] = {}
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
         for dependency in asked:
             if dependency.wanted in self._services:
-                arguments[dependency.name] = self._services[dependency.wanted]
-            elif not dependency.has_default or (knows is not _knows_everything and knows(dependency.wanted)):
-                arguments[dependency.name] = await container.resolve(dependency.wanted)
-        return handler(**arguments)
+                value = self._services[dependency.wanted]
+            elif self._is_asked_of(container, dependency):
+                value = await container.resolve(dependency.wanted)
+            else:
+                value = dependency.fallback
+            if dependency.is_positional:
+                positional.append(value)
+            else:
+                named[dependency.name] = value
+        return handler(*positional, **named)
+
+    @staticmethod
+    def _is_asked_of(container: Container, dependency: Dependency) -> bool:
+        """Tell whether *container* is to make it: one that cannot say what it knows only if there is no other way."""
+        if isinstance(container, KnowingContainer):
+            return dependency.wanted is not None and container.provides(dependency.wanted)
+        return not dependency.has_default
 
 
 def _knows_everything(_: type) -> bool:

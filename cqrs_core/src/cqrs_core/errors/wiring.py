@@ -186,6 +186,22 @@ class EmptyChain(CqrsError, ValueError):
         )
 
 
+class NotAChain(CqrsError, TypeError):
+    """
+    A chain of responsibility was to be drawn of something that is none.
+
+    Attributes:
+        strangers: What was given and is not a ``CORRequestHandler`` class; empty if nothing was given at all.
+    """
+
+    def __init__(self, strangers: Sequence[object]) -> None:
+        self.strangers = tuple(strangers)
+        found = ", ".join(map(name_of, self.strangers)) or "nothing"
+        super().__init__(
+            f"No chain can be drawn of {found}. Give a list of CORRequestHandler classes, as RequestMap.bind takes it."
+        )
+
+
 class MapFrozen(CqrsError, RuntimeError):
     """
     A map was changed after a mediator had been built from it; the mediator would not have seen the change.

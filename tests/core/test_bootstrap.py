@@ -1,0 +1,209 @@
+"""The functions that build one mediator each: their start-up, and what they keep of python-cqrs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+
+import cqrs_core as cqrs
+from cqrs_core import bootstrap
+
+
+class Ping(cqrs.Request[str]):
+    pass
+
+
+class Ticks(cqrs.Request[int]):
+    pass
+
+
+class Happened(cqrs.DomainEvent):
+    pass
+
+
+class PingHandler(cqrs.RequestHandler[Ping, str]):
+    async def handle(self, request: Ping) -> str:
+        LOG.append("ping")
+        return "pong"
+
+
+class TicksHandler(cqrs.StreamingRequestHandler[Ticks, int]):
+    async def handle(self, request: Ticks) -> AsyncIterator[int]:
+        LOG.append("tick")
+        yield 1
+
+
+class HappenedHandler(cqrs.EventHandler[Happened]):
+    async def handle(self, event: Happened) -> None:
+        LOG.append("happened")
+
+
+LOG: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_log() -> None:
+    LOG.clear()
+
+
+def ping(requests: cqrs.RequestMap) -> None:
+    LOG.append("bind")
+    requests.bind(Ping, PingHandler)
+
+
+def ticks(requests: cqrs.RequestMap) -> None:
+    requests.bind(Ticks, TicksHandler)
+
+
+def happened(events: cqrs.EventMap) -> None:
+    events.bind(Happened, HappenedHandler)
+
+
+async def late() -> None:
+    LOG.append("late begins")
+    await anyio.lowlevel.checkpoint()
+    LOG.append("late ends")
+
+
+async def later() -> None:
+    LOG.append("later")
+
+
+def early() -> None:
+    LOG.append("early")
+
+
+def test_start_up_functions_run_when_the_mediator_is_built_before_anything_is_bound() -> None:
+    """As in python-cqrs, where they prepare what the mappers use."""
+    bootstrap.bootstrap(commands_mapper=ping, on_startup=[early, early])
+
+    assert ["early", "early", "bind"] == LOG
+
+
+async def test_start_up_coroutine_functions_run_once_in_order_before_the_first_message() -> None:
+    """Not when the mediator is built, and not before the second message."""
+    mediator = bootstrap.bootstrap(commands_mapper=ping, on_startup=[late, early, later])
+
+    assert ["early", "bind"] == LOG
+    await mediator.send(Ping())
+    await mediator.send(Ping())
+
+    assert ["early", "bind", "late begins", "late ends", "later", "ping", "ping"] == LOG
+
+
+async def test_messages_that_come_at_the_same_time_wait_for_the_start_up() -> None:
+    """Neither is handled before the last step has ended."""
+    mediator = bootstrap.bootstrap(commands_mapper=ping, on_startup=[late])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mediator.send, Ping())
+        tasks.start_soon(mediator.send, Ping())
+
+    assert ["bind", "late begins", "late ends", "ping", "ping"] == LOG
+
+
+async def test_a_stream_waits_for_the_start_up() -> None:
+    """The same for streams, before their first item."""
+    mediator = bootstrap.bootstrap_streaming(commands_mapper=ticks, on_startup=[late])
+
+    for _ in range(2):
+        assert [1] == [tick async for tick in mediator.stream(Ticks())]
+
+    assert ["late begins", "late ends", "tick", "tick"] == LOG
+
+
+async def test_an_event_waits_for_the_start_up() -> None:
+    """The same for events."""
+    mediator = bootstrap.bootstrap_events(events_mapper=happened, on_startup=[late])
+
+    await mediator.send(Happened())
+    await mediator.send(Happened())
+
+    assert ["late begins", "late ends", "happened", "happened"] == LOG
+
+
+async def test_a_start_up_that_fails_fails_the_message_and_is_tried_again_with_the_next() -> None:
+    """No message slips past a start-up that did not succeed."""
+
+    async def flaky() -> None:
+        LOG.append("flaky")
+        if LOG.count("flaky") == 1:
+            raise ConnectionError
+
+    mediator = bootstrap.bootstrap(commands_mapper=ping, on_startup=[flaky])
+
+    with pytest.raises(ConnectionError):
+        await mediator.send(Ping())
+    assert "pong" == await mediator.send(Ping())
+
+    assert ["bind", "flaky", "flaky", "ping"] == LOG
+
+
+def test_the_start_up_is_not_repeated_in_a_second_event_loop() -> None:
+    """A mediator that is cached for good is started once."""
+    mediator = bootstrap.bootstrap(commands_mapper=ping, on_startup=[late])
+
+    async def main() -> str:
+        return await mediator.send(Ping())
+
+    assert ["pong", "pong"] == [asyncio.run(main()), asyncio.run(main())]
+    assert 1 == LOG.count("late ends")
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (
+            bootstrap.bootstrap,
+            "di_container message_broker middlewares commands_mapper queries_mapper domain_events_mapper on_startup "
+            "max_concurrent_event_handlers concurrent_event_handle_enable",
+        ),
+        (
+            bootstrap.bootstrap_streaming,
+            "di_container message_broker middlewares commands_mapper queries_mapper domain_events_mapper on_startup "
+            "max_concurrent_event_handlers concurrent_event_handle_enable",
+        ),
+        (bootstrap.bootstrap_events, "di_container middlewares events_mapper on_startup"),
+    ],
+)
+def test_the_parameters_of_python_cqrs_are_kept(function: Any, names: str) -> None:
+    """DESIGN 3: old programs move by their imports."""
+    assert set(names.split()) <= set(inspect.signature(function).parameters)
+
+
+def test_the_limits_are_those_of_python_cqrs() -> None:
+    """Ten at a time for streams; one after the other for requests."""
+    requests = inspect.signature(bootstrap.bootstrap).parameters
+    streams = inspect.signature(bootstrap.bootstrap_streaming).parameters
+
+    assert (1, 10) == tuple(
+        parameters["max_concurrent_event_handlers"].default for parameters in (requests, streams)
+    )
+    assert (False, True) == tuple(
+        parameters["concurrent_event_handle_enable"].default for parameters in (requests, streams)
+    )
+
+
+async def test_commands_and_queries_share_one_map() -> None:
+    """Both mappers are asked."""
+
+    mediator = bootstrap.bootstrap(
+        commands_mapper=ping, queries_mapper=lambda requests: requests.bind(Ask, AskHandler)
+    )
+
+    assert "pong" == await mediator.send(Ping())
+    assert 42 == await mediator.send(Ask())
+
+
+class Ask(cqrs.Request[int]):
+    pass
+
+
+class AskHandler(cqrs.RequestHandler[Ask, int]):
+    async def handle(self, request: Ask) -> int:
+        return 42

@@ -1,0 +1,464 @@
+"""What is refused when a mediator is built, with all its facts, all at once; and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import pytest
+
+import cqrs_core as cqrs
+from cqrs_core import errors
+from cqrs_core.bootstrap import bootstrap, bootstrap_events, bootstrap_streaming
+
+T = TypeVar("T")
+
+
+class Answer(cqrs.Response):
+    value: int
+
+
+class Ask(cqrs.Request[Answer]):
+    pass
+
+
+class AskMore(Ask):
+    pass
+
+
+class Tell(cqrs.Request[None]):
+    pass
+
+
+class Told(cqrs.DomainEvent):
+    pass
+
+
+class Heard(cqrs.DomainEvent):
+    pass
+
+
+class AskHandler(cqrs.RequestHandler[Ask, Answer]):
+    async def handle(self, request: Ask) -> Answer:
+        return Answer(42)
+
+
+class OtherAskHandler(AskHandler):
+    pass
+
+
+class TellHandler(cqrs.RequestHandler[Tell, None]):
+    async def handle(self, request: Tell) -> None:
+        return None
+
+
+class ToldHandler(cqrs.EventHandler[Told]):
+    async def handle(self, event: Told) -> None:
+        return None
+
+
+def problems_of(*binds: tuple[Any, Any]) -> tuple[errors.CqrsError, ...]:
+    """What building a mediator from these bindings reports."""
+
+    def mapper(requests: cqrs.RequestMap) -> None:
+        for request, handler in binds:
+            requests.bind(request, handler)
+
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap(commands_mapper=mapper)
+    return caught.value.problems
+
+
+def event_problems_of(*binds: tuple[Any, Any]) -> tuple[errors.CqrsError, ...]:
+    """The same for bindings of events."""
+
+    def mapper(events: cqrs.EventMap) -> None:
+        for event, handler in binds:
+            events.bind(event, handler)
+
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap_events(events_mapper=mapper)
+    return caught.value.problems
+
+
+# requests ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_of_another_request_is_refused() -> None:
+    """The error has the handler, what it was bound to, and what it declares."""
+    (problem,) = problems_of((Ask, TellHandler))
+
+    assert isinstance(problem, errors.WrongHandler)
+    assert isinstance(problem, TypeError)
+    assert (TellHandler, Ask, Tell) == (problem.handler, problem.message_type, problem.declared_type)
+    assert "Bind a handler of Ask, or correct the type parameters of TellHandler." in str(problem)
+
+
+def test_a_handler_of_a_base_may_serve_a_subclass() -> None:
+    """Who handles any Ask handles an AskMore."""
+    assert bootstrap(commands_mapper=lambda requests: requests.bind(AskMore, AskHandler)) is not None
+
+
+def test_two_handlers_for_one_request_are_refused() -> None:
+    """The error has both, and says what a request with several handlers is."""
+    (problem,) = problems_of((Ask, AskHandler), (Ask, OtherAskHandler))
+
+    assert isinstance(problem, errors.DuplicateHandler)
+    assert isinstance(problem, KeyError)
+    assert (Ask, AskHandler, OtherAskHandler) == (problem.request_type, problem.bound, problem.refused)
+    assert "remove one of the two, or bind a list of CORRequestHandler classes" in str(problem)
+
+
+@pytest.mark.parametrize("handler", [int, "AskHandler", AskHandler(), None, ToldHandler])
+def test_what_is_no_handler_class_is_refused(handler: Any) -> None:
+    """A class of something else, a name, an object, nothing, a handler of events."""
+    (problem,) = problems_of((Ask, handler))
+
+    assert isinstance(problem, errors.NotAHandler)
+    assert (handler, ("RequestHandler", "StreamingRequestHandler")) == (problem.handler, problem.expected)
+    assert "Bind a class that derives from" in str(problem)
+
+
+@pytest.mark.parametrize("request_type", [int, Told, Answer, "Ask", None, Ask()])
+def test_what_is_no_request_class_is_refused(request_type: Any) -> None:
+    """Another class, an event, a response, a name, nothing, an object."""
+    (problem,) = problems_of((request_type, AskHandler))
+
+    assert isinstance(problem, errors.NotAMessage)
+    assert (request_type, cqrs.Request) == (problem.target, problem.expected)
+    assert "derives from cqrs_core.Request" in str(problem)
+
+
+class Blocking(cqrs.RequestHandler[Ask, Answer]):
+    def handle(self, request: Ask) -> Answer:  # type: ignore[override]  # that is the mistake
+        return Answer(1)
+
+
+class Yielding(cqrs.RequestHandler[Ask, Answer]):
+    async def handle(self, request: Ask) -> Any:
+        yield Answer(1)
+
+
+class NotYielding(cqrs.StreamingRequestHandler[Ask, Answer]):
+    async def handle(self, request: Ask) -> Any:  # type: ignore[override]  # that is the mistake
+        return Answer(1)
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        (Blocking, "an `async def` without `yield`"),
+        (Yielding, "an `async def` without `yield`"),
+        (NotYielding, "an `async def` with `yield`"),
+    ],
+)
+def test_a_handle_that_cannot_be_run_is_refused(handler: Any, expected: str) -> None:
+    """A plain function, and a generator where a coroutine function should be, or the other way round."""
+    (problem,) = problems_of((Ask, handler))
+
+    assert isinstance(problem, errors.HandlerNotAsync)
+    assert (handler, expected) == (problem.handler, problem.expected)
+    assert f"{handler.__qualname__}.handle cannot be run: it must be {expected}." == str(problem)
+
+
+class Unfinished(cqrs.RequestHandler[Ask, Answer]):
+    pass
+
+
+def test_a_handler_without_handle_is_refused() -> None:
+    """It could not be built."""
+    (problem,) = problems_of((Ask, Unfinished))
+
+    assert isinstance(problem, errors.HandlerIncomplete)
+    assert (Unfinished, ("handle",)) == (problem.handler, problem.methods)
+    assert "Unfinished does not define handle" in str(problem)
+
+
+class WrongAnswer(cqrs.RequestHandler[Ask, str]):
+    async def handle(self, request: Ask) -> str:
+        return "42"
+
+
+def test_a_handler_that_answers_with_another_type_is_refused() -> None:
+    """The request promises Answer to whoever sends it."""
+    (problem,) = problems_of((Ask, WrongAnswer))
+
+    assert isinstance(problem, errors.WrongResponse)
+    assert (WrongAnswer, Ask, Answer, str) == (
+        problem.handler,
+        problem.request_type,
+        problem.promised_type,
+        problem.declared_type,
+    )
+
+
+class Loose(cqrs.Request):  # type: ignore[type-arg]  # as users of python-cqrs write it
+    pass
+
+
+class LooseHandler(cqrs.RequestHandler[Loose, Answer]):
+    async def handle(self, request: Loose) -> Answer:
+        return Answer(1)
+
+
+def test_for_a_request_without_parameter_the_handlers_word_counts() -> None:
+    """Nothing was promised, so nothing is broken."""
+    assert bootstrap(commands_mapper=lambda requests: requests.bind(Loose, LooseHandler)) is not None
+
+
+class Storage(Protocol):
+    def save(self) -> None: ...
+
+
+class NeedsStorage(cqrs.RequestHandler[Ask, Answer]):
+    def __init__(self, storage: Storage) -> None: ...
+
+    async def handle(self, request: Ask) -> Answer:
+        return Answer(1)
+
+
+def test_a_dependency_that_nobody_provides_is_reported_with_parameter_and_annotation() -> None:
+    """Issue: a missing dependency names handler, parameter and annotation."""
+    (problem,) = problems_of((Ask, NeedsStorage))
+
+    assert isinstance(problem, errors.MissingDependency)
+    assert isinstance(problem, LookupError)
+    assert (NeedsStorage, "storage", Storage) == (problem.dependent, problem.parameter, problem.annotation)
+    assert "container.transient(Storage, a_factory)" in str(problem)
+
+
+# chains --------------------------------------------------------------------------------------------------------------
+
+
+class Link(cqrs.CORRequestHandler[Ask, Answer]):
+    async def handle(self, request: Ask) -> Answer | None:
+        return await self.next(request)
+
+
+class LinkOfTell(cqrs.CORRequestHandler[Tell, None]):
+    async def handle(self, request: Tell) -> None:
+        return await self.next(request)
+
+
+def test_an_empty_chain_is_refused() -> None:
+    """Nobody would answer."""
+    (problem,) = problems_of((Ask, []))
+
+    assert isinstance(problem, errors.EmptyChain)
+    assert Ask is problem.request_type
+
+
+def test_each_link_of_a_chain_is_checked() -> None:
+    """A handler that is no link, and a link of another request, are reported both."""
+    wrong_kind, wrong_request = problems_of((Ask, [Link, AskHandler, LinkOfTell]))
+
+    assert isinstance(wrong_kind, errors.NotAHandler)
+    assert ("CORRequestHandler",) == wrong_kind.expected
+    assert isinstance(wrong_request, errors.WrongHandler)
+    assert LinkOfTell is wrong_request.handler
+
+
+def test_a_link_alone_is_not_a_handler() -> None:
+    """A chain of one is written as a list of one, so that nobody is surprised by what next() does."""
+    (problem,) = problems_of((Ask, Link))
+
+    assert isinstance(problem, errors.NotAHandler)
+
+
+# events --------------------------------------------------------------------------------------------------------------
+
+
+class Payload(cqrs.Response):
+    text: str
+
+
+class OtherPayload(cqrs.Response):
+    text: str
+
+
+class PayloadHandler(cqrs.EventHandler[cqrs.NotificationEvent[Payload]]):
+    async def handle(self, event: cqrs.NotificationEvent[Payload]) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("event", "handler", "error"),
+    [
+        (Heard, ToldHandler, errors.WrongHandler),
+        (cqrs.NotificationEvent[OtherPayload], PayloadHandler, errors.WrongHandler),
+        (Told, AskHandler, errors.NotAHandler),
+        (Told, [ToldHandler], errors.NotAHandler),
+        (Ask, ToldHandler, errors.NotAMessage),
+        (cqrs.Request[int], ToldHandler, errors.NotAMessage),
+    ],
+)
+def test_wrong_bindings_of_events_are_refused(event: Any, handler: Any, error: type[errors.CqrsError]) -> None:
+    """As for requests; of a notification, the payload's type counts."""
+    (problem,) = event_problems_of((event, handler))
+
+    assert error is type(problem)
+
+
+def test_one_handler_may_serve_several_events() -> None:
+    """A union as type parameter, bound by hand or by add."""
+
+    class Both(cqrs.EventHandler["Told | Heard"]):
+        async def handle(self, event: Told | Heard) -> None:
+            return None
+
+    def mapper(events: cqrs.EventMap) -> None:
+        events.add(Both)
+        events.bind(Told, Both)
+
+    assert bootstrap_events(events_mapper=mapper) is not None
+
+
+# add -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_add_binds_a_handler_to_the_request_that_its_type_parameters_name() -> None:
+    """The name need not be written twice."""
+    mediator = bootstrap(commands_mapper=lambda requests: requests.add(AskHandler))
+
+    assert Answer(42) == await mediator.send(Ask())
+
+
+class Undeclared(cqrs.RequestHandler[Any, Any]):
+    async def handle(self, request: Any) -> Any:
+        return None
+
+
+class Open(cqrs.RequestHandler[T, int], Generic[T]):  # type: ignore[type-var]  # left open on purpose
+    async def handle(self, request: T) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("handler", [Open, int])
+def test_add_refuses_a_handler_that_names_no_message(handler: Any) -> None:
+    """A type variable, or no handler at all."""
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap(commands_mapper=lambda requests: requests.add(handler))
+
+    (problem,) = caught.value.problems
+    assert isinstance(problem, errors.UndeclaredMessage)
+    assert handler is problem.handler
+    assert "use bind(YourRequest, YourHandler)" in str(problem)
+
+
+# generic messages ----------------------------------------------------------------------------------------------------
+
+
+class Page(cqrs.Request[list[T]], Generic[T]):
+    number: int
+
+
+class PageHandler(cqrs.RequestHandler[Page[Any], list[Any]]):
+    async def handle(self, request: Page[Any]) -> list[Any]:
+        return [request.number]
+
+
+async def test_a_generic_request_is_served_by_its_class() -> None:
+    """Page[int](1) is an instance of Page."""
+    mediator = bootstrap(commands_mapper=lambda requests: requests.add(PageHandler))
+
+    assert [1] == await mediator.send(Page[int](1))
+    assert [2] == await mediator.send(Page(2))
+
+
+# everything at once --------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
+    """Requests and events, each fault with its own text, numbered; nothing has been started."""
+
+    def requests(mapper: cqrs.RequestMap) -> None:
+        mapper.bind(Ask, TellHandler)  # type: ignore[type-var]  # that is the mistake
+        mapper.bind(Ask, Blocking)
+        mapper.bind(Tell, int)  # type: ignore[arg-type]  # that is the mistake
+
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap(
+            commands_mapper=requests,
+            domain_events_mapper=lambda mapper: mapper.bind(Heard, ToldHandler),  # type: ignore[arg-type]  # ditto
+        )
+
+    assert [
+        errors.WrongHandler,
+        errors.WrongHandler,
+        errors.HandlerNotAsync,
+        errors.DuplicateHandler,
+        errors.NotAHandler,
+    ] == [type(problem) for problem in caught.value.problems]
+    assert "5 wiring problems:\n1. Heard is bound to ToldHandler" in str(caught.value)
+
+
+# frozen --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_cannot_be_changed_after_the_mediator_was_built() -> None:
+    """The mediator would not see it; the error names the map, the message and the cure."""
+    kept: list[Any] = []
+    bootstrap(commands_mapper=kept.append, domain_events_mapper=kept.append)
+    requests, events = sorted(kept, key=lambda kept_map: type(kept_map).__name__, reverse=True)
+
+    with pytest.raises(errors.MapFrozen, match="Bind everything first") as caught:
+        requests.bind(Ask, AskHandler)
+    with pytest.raises(errors.MapFrozen):
+        events.add(ToldHandler)
+
+    assert ("RequestMap", Ask) == (caught.value.map_name, caught.value.message_type)
+    assert isinstance(caught.value, RuntimeError)
+
+
+# middlewares ---------------------------------------------------------------------------------------------------------
+
+
+class RequestsOnly:
+    async def __call__(self, request: Any, handle: Any) -> Any:
+        return await handle(request)
+
+
+class CountHandler(cqrs.StreamingRequestHandler[Ask, Answer]):
+    async def handle(self, request: Ask) -> AsyncIterator[Answer]:
+        yield Answer(1)
+
+
+def test_a_middleware_that_cannot_wrap_a_stream_is_refused_and_not_ignored() -> None:
+    """python-cqrs takes middlewares for streams, and never runs them."""
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap_streaming(
+            commands_mapper=lambda requests: requests.bind(Ask, CountHandler),
+            middlewares=[RequestsOnly()],  # type: ignore[list-item]  # that is the mistake
+        )
+
+    (problem,) = caught.value.problems
+    assert isinstance(problem, errors.MiddlewareUnusable)
+    assert "stream" == problem.kind
+    assert "it needs `async def stream(self, request, handle)` with `yield`" in str(problem)
+
+
+def test_a_middleware_class_in_place_of_an_object_is_refused() -> None:
+    """Calling the class would make an object instead of handling anything."""
+    with pytest.raises(errors.WiringError, match="cannot wrap a request"):
+        bootstrap(
+            commands_mapper=lambda requests: requests.bind(Ask, AskHandler),
+            middlewares=[RequestsOnly],  # type: ignore[list-item]  # that is the mistake
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_concurrent_event_handlers": 0, "concurrent_event_handle_enable": True}, "max_concurrent_event_handlers"),
+        ({"max_event_depth": 0}, "max_event_depth"),
+        ({"event_errors": "ignore"}, "event_errors"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(options: dict[str, Any], named: str) -> None:
+    """The error names the option, its value and what it may be."""
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap(**options)
+
+    (problem,) = caught.value.problems
+    assert isinstance(problem, errors.InvalidOption)
+    assert named == problem.option
