@@ -181,9 +181,7 @@ def test_the_limits_are_those_of_python_cqrs() -> None:
     requests = inspect.signature(bootstrap.bootstrap).parameters
     streams = inspect.signature(bootstrap.bootstrap_streaming).parameters
 
-    assert (1, 10) == tuple(
-        parameters["max_concurrent_event_handlers"].default for parameters in (requests, streams)
-    )
+    assert (1, 10) == tuple(parameters["max_concurrent_event_handlers"].default for parameters in (requests, streams))
     assert (False, True) == tuple(
         parameters["concurrent_event_handle_enable"].default for parameters in (requests, streams)
     )
@@ -192,9 +190,7 @@ def test_the_limits_are_those_of_python_cqrs() -> None:
 async def test_commands_and_queries_share_one_map() -> None:
     """Both mappers are asked."""
 
-    mediator = bootstrap.bootstrap(
-        commands_mapper=ping, queries_mapper=lambda requests: requests.bind(Ask, AskHandler)
-    )
+    mediator = bootstrap.bootstrap(commands_mapper=ping, queries_mapper=lambda requests: requests.bind(Ask, AskHandler))
 
     assert "pong" == await mediator.send(Ping())
     assert 42 == await mediator.send(Ask())

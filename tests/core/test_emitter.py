@@ -305,9 +305,7 @@ async def test_a_polymorphic_event_reaches_the_handlers_of_its_bases_once_the_mo
     assert ["dog: Puppy", "animal: Puppy"] == log.lines
 
 
-async def test_without_polymorphic_only_the_events_own_class_counts(
-    container: cqrs.SimpleContainer, log: Log
-) -> None:
+async def test_without_polymorphic_only_the_events_own_class_counts(container: cqrs.SimpleContainer, log: Log) -> None:
     """The default: exactly the bound class."""
     mediator = bootstrap(container, commands_mapper=emitting, domain_events_mapper=animals)
 
@@ -356,9 +354,7 @@ async def test_an_emitted_notification_goes_out_only_and_after_the_domain_events
     container: cqrs.SimpleContainer, log: Log
 ) -> None:
     """DESIGN 4.1: notifications leave after the domain event handlers; DESIGN 5: they go out only."""
-    mediator = bootstrap(
-        container, commands_mapper=emitting, domain_events_mapper=news, message_broker=Publisher(log)
-    )
+    mediator = bootstrap(container, commands_mapper=emitting, domain_events_mapper=news, message_broker=Publisher(log))
 
     await mediator.send(Emit((News(payload=Told("a")), Countdown(1), News(payload=Told("b")))))
 

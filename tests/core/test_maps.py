@@ -368,6 +368,20 @@ async def test_a_generic_request_is_served_by_its_class() -> None:
 # everything at once --------------------------------------------------------------------------------------------------
 
 
+def test_a_missing_dependency_is_reported_beside_wrong_bindings() -> None:
+    """Whoever mends the one need not start again to learn of the other."""
+    problems = problems_of((Ask, NeedsStorage), (Tell, AskHandler))
+
+    assert {errors.WrongHandler, errors.MissingDependency} == {type(problem) for problem in problems}
+
+
+def test_one_handler_that_is_bound_twice_is_told_so() -> None:
+    """There is nothing to choose between."""
+    (problem,) = problems_of((Ask, AskHandler), (Ask, AskHandler))
+
+    assert "Ask is bound to AskHandler twice. Remove one of the two." == str(problem)
+
+
 def test_everything_that_is_wrong_is_reported_at_once() -> None:
     """Requests and events, each fault with its own text, numbered; nothing has been started."""
 

@@ -291,9 +291,7 @@ async def test_errors_of_event_handlers_are_logged_where_that_is_the_policy(
     container: cqrs.SimpleContainer, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With event_errors="log", send answers as if nothing had happened, and the error is in the log."""
-    mediator = bootstrap(
-        container, commands_mapper=orders, domain_events_mapper=one_of_three_fails, event_errors="log"
-    )
+    mediator = bootstrap(container, commands_mapper=orders, domain_events_mapper=one_of_three_fails, event_errors="log")
 
     assert OrderId("o-1") == await mediator.send(PlaceOrder("o-1"))
 

@@ -85,11 +85,10 @@ class EventEmitter:
         self._event_map.freeze()
         problems = [*self._limit_problems(), *self._event_map.problems()]
         problems.extend(middleware_problems(self._middlewares, "event"))
-        for binding in self._event_map:
-            problems.extend(middleware_problems(binding.middlewares, "event"))
-        if not problems:
-            handlers = dict.fromkeys(binding.handler for binding in self._event_map)
-            problems = [problem for handler in handlers for problem in self._source.admit(handler)]
+        for bound in self._event_map:
+            problems.extend(middleware_problems(bound.middlewares, "event"))
+        for handler in self._event_map.handlers():
+            problems.extend(self._source.admit(handler))
         if not problems:
             self._put_together()
         return problems

@@ -19,7 +19,13 @@ from cqrs_core.errors import (
     WrongHandler,
     WrongResponse,
 )
-from cqrs_core.handlers import CORRequestHandler, EventHandler, RequestHandler, StreamingRequestHandler
+from cqrs_core.handlers import (
+    CORRequestHandler,
+    EventHandler,
+    EventSource,
+    RequestHandler,
+    StreamingRequestHandler,
+)
 from cqrs_core.messages import Event, NotificationEvent, Request, response_type
 from cqrs_core.type_arguments import MISSING, type_argument, union_members
 
@@ -46,7 +52,11 @@ class RequestBinding(NamedTuple):
     @property
     def is_stream(self) -> bool:
         """Whether it is answered by a stream."""
-        return not self.is_chain and isinstance(self.handlers[0], type) and issubclass(self.handlers[0], StreamingRequestHandler)
+        return (
+            not self.is_chain
+            and isinstance(self.handlers[0], type)
+            and issubclass(self.handlers[0], StreamingRequestHandler)
+        )
 
 
 class EventBinding(NamedTuple):
@@ -120,6 +130,10 @@ class RequestMap:
                 found.append(DuplicateHandler(binding.request_type, _target(first), _target(binding)))
         return found
 
+    def handlers(self) -> list[type]:
+        """List the handler classes that were bound, each once; what is none is left to :meth:`problems`."""
+        return _handler_classes(handler for binding in self._bindings for handler in binding.handlers)
+
     def __iter__(self) -> Iterator[RequestBinding]:
         """Iterate over the bindings, in the order in which they were made."""
         return iter(tuple(self._bindings))
@@ -169,6 +183,10 @@ class EventMap:
         """Tell everything that is wrong with the bindings: errors, none of them raised."""
         return [*self._problems, *(problem for binding in self._bindings for problem in _event_problems(binding))]
 
+    def handlers(self) -> list[type]:
+        """List the handler classes that were bound, each once; what is none is left to :meth:`problems`."""
+        return _handler_classes(binding.handler for binding in self._bindings)
+
     def __iter__(self) -> Iterator[EventBinding]:
         """Iterate over the bindings, in the order in which they were made."""
         return iter(tuple(self._bindings))
@@ -190,6 +208,11 @@ def is_coroutine_callable(function: Any) -> bool:  # noqa: ANN401 - anything tha
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(unwrapped):
         return True
     return inspect.iscoroutinefunction(getattr(type(function), "__call__", None))  # noqa: B004 - to look at it, not to test
+
+
+def _handler_classes(handlers: Iterable[object]) -> list[type]:
+    classes = (handler for handler in handlers if isinstance(handler, type) and issubclass(handler, EventSource))
+    return list(dict.fromkeys(classes))
 
 
 def _target(binding: RequestBinding) -> object:

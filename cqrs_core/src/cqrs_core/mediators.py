@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from cqrs_core.pipeline import Handle, RequestMiddleware, Stream, StreamMiddleware
     from cqrs_core.wiring import HandlerSource
 
-    Plan = TypeVar("Plan", Handle, Stream)
-else:
-    Plan = TypeVar("Plan")
-
+Plan = TypeVar("Plan")
 R = TypeVar("R")
 
 
@@ -73,12 +70,11 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         """Freeze the map, and tell everything that is wrong: errors, none of them raised."""
         self._request_map.freeze()
         problems = self._request_map.problems()
-        for binding in self._request_map:
-            kind = "stream" if binding.is_stream else "request"
-            problems.extend(middleware_problems((*self._middlewares, *binding.middlewares), kind))
-        if not problems:
-            handlers = dict.fromkeys(handler for bound in self._request_map for handler in bound.handlers)
-            problems = [problem for handler in handlers for problem in self._source.admit(handler)]
+        for bound in self._request_map:
+            kind = "stream" if bound.is_stream else "request"
+            problems.extend(middleware_problems((*self._middlewares, *bound.middlewares), kind))
+        for handler in self._request_map.handlers():
+            problems.extend(self._source.admit(handler))
         if not problems:
             plans = {bound.request_type: self._plan(bound) for bound in self._request_map}
             self._plans_after_startup = {request: plan for request, plan in plans.items() if plan is not None}

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 else:
     R_co = TypeVar("R_co", covariant=True)
 
-    def dataclass_transform(**_):  # noqa: ANN003, ANN201, D103 - nothing, where no type checker looks
+    def dataclass_transform(**_):  # noqa: ANN003, ANN201 - no type checker looks here
+        """Do nothing: what it says is for type checkers."""
         return lambda cls: cls
 
 

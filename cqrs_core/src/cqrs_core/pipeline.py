@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class RequestMiddleware(Protocol):
     """Wraps the handling of requests: ``async def __call__(self, request, handle)``."""
 
-    def __call__(self, request: Any, handle: Handle) -> Awaitable[Any]:  # noqa: ANN401 - of any request type
+    def __call__(self, request: Any, handle: Handle, /) -> Awaitable[Any]:  # noqa: ANN401 - of any request type
         """
         Do something around ``await handle(request)``, and return the response.
 
@@ -38,7 +38,7 @@ class RequestMiddleware(Protocol):
 class EventMiddleware(Protocol):
     """Wraps the handling of events: ``async def __call__(self, event, handle)``."""
 
-    def __call__(self, event: Any, handle: Handle) -> Awaitable[Any]:  # noqa: ANN401 - of any event type
+    def __call__(self, event: Any, handle: Handle, /) -> Awaitable[Any]:  # noqa: ANN401 - of any event type
         """Do something around ``await handle(event)``. It runs once for each handler of the event."""
         ...
 
@@ -46,7 +46,7 @@ class EventMiddleware(Protocol):
 class StreamMiddleware(Protocol):
     """Wraps the answering of requests by streams: ``async def stream(self, request, handle)`` with ``yield``."""
 
-    def stream(self, request: Any, handle: Callable[[Any], AsyncIterator[Any]]) -> AsyncIterator[Any]:  # noqa: ANN401 - ditto
+    def stream(self, request: Any, handle: Callable[[Any], AsyncIterator[Any]], /) -> AsyncIterator[Any]:  # noqa: ANN401 - ditto
         """Do something around ``async for answer in handle(request): yield answer``. It runs once for each stream."""
         ...
 

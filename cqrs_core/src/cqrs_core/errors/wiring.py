@@ -58,7 +58,7 @@ class NotAHandler(CqrsError, TypeError):
         self.message_type = message_type
         self.expected = tuple(expected)
         super().__init__(
-            f"{name_of(message_type)} is bound to {name_of(handler)}, which is not a handler class. "
+            f"{name_of(message_type)} is bound to {name_of(handler)}, which cannot handle it. "
             f"Bind a class that derives from {' or '.join(self.expected)}."
         )
 
@@ -165,9 +165,12 @@ class DuplicateHandler(CqrsError, KeyError):
         self.request_type = request_type
         self.bound = bound
         self.refused = refused
+        name, first, second = name_of(request_type), _names(bound), _names(refused)
         super().__init__(
-            f"{name_of(request_type)} is bound to {_names(bound)} and to {_names(refused)}. A request has one "
-            "handler: remove one of the two, or bind a list of CORRequestHandler classes to try them in turn."
+            f"{name} is bound to {first} twice. Remove one of the two."
+            if first == second
+            else f"{name} is bound to {first} and to {second}. A request has one handler: remove one of the two, or "
+            "bind a list of CORRequestHandler classes to try them in turn."
         )
 
 

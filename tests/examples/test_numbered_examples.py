@@ -1,0 +1,146 @@
+"""Each numbered example is run alone, the way its reader runs it, and prints what it is there to show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRINTED = {
+    "01_send_a_request": """\
+Good morning, Ada.
+Ada? Never heard of.
+""",
+    "02_publish_domain_events": """\
+placed o-1
+packed o-1
+receipt for o-1
+carrier called for o-1
+all of it is done when send returns
+carrier called for o-2
+""",
+    "03_inject_dependencies": """\
+  session opened on Monday
+  it is Monday: buy milk (one session for the whole message: True)
+  session closed
+  session opened on a holiday
+  it is a holiday: sleep in (one session for the whole message: True)
+  session closed
+""",
+    "04_wrap_with_middlewares": """\
+> Withdraw(amount=30)
+  > Withdrawn(amount=30)
+    30 taken
+< 70
+> Withdraw(amount=80)
+< 100
+""",
+    "05_stream_answers": """\
+To the end:
+  event 2
+  2
+  event 1
+  1
+  event 0
+  0
+  the handler is closed
+Left early:
+  event 1000
+  1000
+  the handler is closed
+""",
+    "06_chain_of_responsibility": """\
+  asked the cache
+tea: 2.50 (cached)
+  asked the cache
+  asked the catalogue
+coffee: 3.20
+  asked the cache
+  asked the catalogue
+cake: about 5, not in the catalogue
+  asked the cache
+  asked the catalogue
+love: None
+""",
+    "07_choose_how_events_run": """\
+At most 1 at a time, errors: raise
+  mail about p-1: begun
+  mail about p-1: sent
+  label for p-1: begun
+  errors: ['out of paper'], answer: p-1 is on its way
+At most 2 at a time, errors: raise
+  mail about p-1: begun
+  label for p-1: begun
+  mail about p-1: sent
+  errors: ['out of paper'], answer: p-1 is on its way
+At most 1 at a time, errors: log
+  mail about p-1: begun
+  mail about p-1: sent
+  label for p-1: begun
+  log: ERROR: OSError('out of paper')
+  answer: p-1 is on its way
+""",
+    "08_write_messages_your_way": """\
+Plain says one
+Options says two
+Decorated says three
+ByHand says FOUR
+Plain(text='one', tags=['a']) True
+False
+FOUR
+""",
+    "09_pydantic_messages": """\
+{"seats":2}
+Booked(seats=2)
+Input should be greater than or equal to 1
+""",
+    "10_bootstrap_like_python_cqrs": """\
+once, before the first message
+added map
+added handler
+['m', 'a', 'p']
+added elsewhere
+""",
+    "11_read_wiring_errors": """\
+5 wiring problems:
+1. NotAsync.handle cannot be run: it must be an `async def` without `yield`.
+2. Open is bound to OpenHandler twice. Remove one of the two.
+3. Close promises str, but CloseHandler answers with int. Make the two type parameters agree.
+4. Lock is bound to OpenHandler, which handles Open. Bind a handler of Lock, or correct the type parameters of \
+OpenHandler.
+5. Alarm cannot be built (needed by OpenHandler): nobody provides str for its parameter 'pin'. Register it: \
+container.transient(str, a_factory), or give the parameter a default.
+for programs: HandlerNotAsync, DuplicateHandler, WrongResponse, WrongHandler, MissingDependency
+""",
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_an_example_prints_what_it_shows(
+    name: str, examples: Path, tmp_path: Path, plain_environment: dict[str, str]
+) -> None:
+    """It runs from any folder, alone, warns of nothing, and its output is exactly what the reader is promised."""
+    command = [sys.executable, "-W", "error", str(examples / f"{name}.py")]
+
+    ran = subprocess.run(command, cwd=tmp_path, env=plain_environment, capture_output=True, text=True, check=False)
+
+    assert (0, "", PRINTED[name]) == (ran.returncode, ran.stderr, ran.stdout)
+
+
+def test_every_numbered_example_is_run(examples: Path) -> None:
+    """Who adds an example says here what it prints; the numbers have no gap."""
+    names = sorted(path.stem for path in examples.glob("*.py"))
+
+    assert sorted(PRINTED) == names
+    assert list(range(1, len(names) + 1)) == [int(name[:2]) for name in names]
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_an_example_can_be_read_at_a_glance(name: str, examples: Path) -> None:
+    """One capability each, in less than 60 lines."""
+    assert len((examples / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60

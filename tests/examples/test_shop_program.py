@@ -1,0 +1,177 @@
+"""The demo as a whole: what it prints, where, and its exit code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from shop.program import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = b" 00004 0001 19970101  2   29.33\r\n"
+
+
+def test_the_totals_are_those_of_the_file_itself(sample_log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To the cent, added up here without the shop; and every line is a purchase, the repeated ones too."""
+    rows = [line.split() for line in sample_log.read_text(encoding="ascii").splitlines()]
+
+    code = main([])
+
+    out, err = capsys.readouterr()
+    assert (0, "") == (code, err)
+    assert f"{len(rows):,} purchases" in out
+    assert f" {len({row[0] for row in rows}):,} customers" in out
+    assert f" {sum(int(row[3]) for row in rows):,} CDs" in out
+    assert f" {sum(Decimal(row[4]) for row in rows):,.2f} dollars" in out
+
+
+def test_the_ten_best_customers_are_those_of_the_file_itself(
+    sample_log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In order, with what they bought; again added up here."""
+    purchases: Counter[str] = Counter()
+    cds: Counter[str] = Counter()
+    dollars: dict[str, Decimal] = {}
+    for line in sample_log.read_text(encoding="ascii").splitlines():
+        customer, _, _, count, amount = line.split()
+        purchases[customer] += 1
+        cds[customer] += int(count)
+        dollars[customer] = dollars.get(customer, Decimal(0)) + Decimal(amount)
+    best = sorted(dollars, key=lambda customer: -dollars[customer])[:10]
+
+    main([])
+
+    lines = capsys.readouterr().out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("   1. "))
+    shown = [line.split()[:5] for line in lines[start : start + 11]]
+    expected = [
+        [f"{rank}.", customer, str(purchases[customer]), str(cds[customer]), f"{dollars[customer]:,.2f}"]
+        for rank, customer in enumerate(best, start=1)
+    ]
+    assert [*expected, []] == shown
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_either_id_tells_the_customers_of_the_sample_apart(column: int, sample_log: Path) -> None:
+    """What the comment in ``purchase_log`` says: as many ids in either column, and as many pairs of them."""
+    rows = [line.split() for line in sample_log.read_text(encoding="ascii").splitlines()]
+
+    assert 2357 == len({row[column] for row in rows}) == len({(row[0], row[1]) for row in rows})
+
+
+def test_the_sample_is_the_published_one(sample_log: Path) -> None:
+    """With its own line ends, and the 21 lines that repeat another one exactly."""
+    lines = sample_log.read_bytes().splitlines(keepends=True)
+
+    assert all(line.endswith(b"\r\n") for line in lines)
+    assert 21 == len(lines) - len(set(lines))
+
+
+def test_malformed_lines_are_reported_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its number and its fault, on stderr; the rest is counted, and the exit code says that some was not."""
+    log = tmp_path / "log.txt"
+    log.write_bytes(GOOD + b"00004 0001 19970230 2 29.33\r\n" + GOOD + b"\xff\r\n" + GOOD)
+
+    code = main(["--file", str(log)])
+
+    out, err = capsys.readouterr()
+    assert 1 == code
+    assert [
+        "shop: line 2: the day is '19970230', not in the calendar",
+        "shop: line 4: byte 1 is 0xff, which is not ASCII",
+        "shop: 2 of 5 lines were malformed and are left out of everything above.",
+    ] == err.splitlines()
+    assert " 3 purchases, " in out
+    assert " 87.99 dollars" in out  # 3 * 29.33
+
+
+def test_a_log_of_malformed_lines_only_is_a_shop_without_customers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was read, so this is not the exit code of a log that is missing."""
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"not a log\n")
+
+    code = main(["--file", str(log)])
+
+    assert 1 == code
+    assert " 0 purchases\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read (No such file or directory)."), (b"\n", "holds no lines.")]
+)
+def test_without_a_log_there_is_a_message_and_exit_code_2(
+    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line on stderr with the path and the reason; nothing else."""
+    log = tmp_path / "log.txt"
+    if content is not None:
+        log.write_bytes(content)
+
+    code = main(["--file", str(log)])
+
+    out, err = capsys.readouterr()
+    assert (2, "") == (code, out)
+    assert err.startswith(f"shop: {log}: {message}")
+    assert 1 == err.count("\n")
+
+
+@pytest.mark.parametrize("how", [["shop"], ["-m", "shop"]])
+def test_it_runs_as_a_folder_and_as_a_module(how: list[str], examples: Path, plain_environment: dict[str, str]) -> None:
+    """Both end well, without a warning, and say the same."""
+    command = [sys.executable, "-W", "error", *how]
+
+    ran = subprocess.run(command, cwd=examples, env=plain_environment, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert ran.stdout.startswith("1,000 of 6,919 lines\n2,000 of 6,919 lines\n")
+    assert ran.stdout.endswith(" dollars\n")
+
+
+@pytest.fixture
+def long_log(tmp_path: Path) -> Path:
+    """A log that takes far longer to read than a signal takes to arrive."""
+    log = tmp_path / "long.txt"
+    log.write_bytes(GOOD * 500_000)
+    return log
+
+
+def test_ctrl_c_ends_it_cleanly(long_log: Path, examples: Path, plain_environment: dict[str, str]) -> None:
+    """In the middle of the lines: one line on stderr instead of a traceback, and the exit code of an interrupt."""
+    command = [sys.executable, str(examples / "shop"), "--file", str(long_log)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=plain_environment, stdout=pipe, stderr=pipe, text=True) as shop:
+        assert shop.stdout is not None
+        first = shop.stdout.readline()
+
+        shop.send_signal(signal.SIGINT)
+        out, err = shop.communicate()
+
+    assert "1,000 of 500,000 lines\n" == first
+    assert (130, "shop: stopped by Ctrl-C; nothing was kept.\n") == (shop.returncode, err)
+    assert "customers" not in out
+
+
+def test_it_ends_quietly_when_nobody_reads_on(
+    long_log: Path, examples: Path, plain_environment: dict[str, str]
+) -> None:
+    """As in ``python examples/shop | head -1``."""
+    command = [sys.executable, str(examples / "shop"), "--file", str(long_log)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=plain_environment, stdout=pipe, stderr=pipe, text=True) as shop:
+        assert shop.stdout is not None
+        assert shop.stderr is not None
+        shop.stdout.readline()
+
+        shop.stdout.close()
+        err = shop.stderr.read()
+
+    assert (141, "") == (shop.returncode, err)

@@ -1,0 +1,132 @@
+"""The names that users may rely on: a change here is a decision, shown in review."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import cqrs_core
+
+#: Everything that `import cqrs_core as cqrs` promises. A new name needs a reason; one that goes needs a major version.
+NAMES = """
+App CORRequestHandler CoRMermaid Container CqrsError DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse
+DomainEvent Event EventEmitter EventHandler EventHandlersFailed EventMap EventMediator EventMiddleware HandlerNotFound
+IDomainEvent IEvent INotificationEvent IRequest IResponse LoggingMiddleware NotificationEvent Publisher
+PydanticRequest PydanticResponse Request RequestHandler RequestMap RequestMediator RequestMiddleware Response
+SimpleContainer StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError bootstrap errors
+"""
+
+ERRORS = """
+AppNotStarted AppStarted CaptiveDependency CqrsError DependencyCycle DuplicateHandler EmptyChain EventCascadeTooDeep
+EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound InvalidMessageClass InvalidOption
+MapFrozen MiddlewareUnusable MissingDependency NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage
+NotProvided OverrideTooLate ScopeRequired ScopeValueMissing UndeclaredMessage UnknownScopeValue
+UnresolvedAnnotation WiringError WrongHandler WrongResponse
+"""
+
+#: Parameters are promises too: those that users write by name, in order.
+SIGNATURES = {
+    "App": "name container publisher middlewares event_middlewares max_concurrent_event_handlers max_event_depth "
+    "event_errors polymorphic",
+    "App.send": "self request",
+    "App.stream": "self request",
+    "App.publish": "self event",
+    "RequestMediator.send": "self request",
+    "StreamingRequestMediator.stream": "self request",
+    "EventMediator.send": "self event",
+    "RequestMap.bind": "self request handler middlewares",
+    "RequestMap.add": "self handler middlewares",
+    "EventMap.bind": "self event handler middlewares",
+    "EventMap.add": "self handler middlewares",
+    "SimpleContainer.singleton": "self provided factory",
+    "SimpleContainer.scoped": "self provided factory",
+    "SimpleContainer.transient": "self provided factory",
+    "SimpleContainer.instance": "self provided value",
+    "SimpleContainer.from_scope": "self provided",
+    "SimpleContainer.override": "self provided value",
+    "SimpleContainer.scope": "self values",
+    "NotificationEvent": "event_name topic payload key headers event_id event_timestamp",
+}
+
+
+def test_the_everyday_names_are_these() -> None:
+    """``__all__`` is the promise, in alphabetical order, and each name can be had."""
+    assert NAMES.split() == sorted(cqrs_core.__all__)
+    assert all(hasattr(cqrs_core, name) for name in cqrs_core.__all__)
+
+
+def test_the_errors_are_these() -> None:
+    """One for each thing that a caller can do something about."""
+    public = set(cqrs_core.errors.__all__)
+
+    assert set(ERRORS.split()) == {name for name in public if name[0].isupper()}
+
+
+@pytest.mark.parametrize("path", SIGNATURES)
+def test_parameters_keep_their_names(path: str) -> None:
+    """Who calls by name is not broken by a rename."""
+    thing: object = cqrs_core
+    for name in path.split("."):
+        thing = getattr(thing, name)
+
+    assert SIGNATURES[path].split() == list(inspect.signature(thing).parameters)  # type: ignore[arg-type]  # callables
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """Names that are imported on demand do not make every name good."""
+    with pytest.raises(AttributeError, match="module 'cqrs_core' has no attribute 'Mediatr'"):
+        _ = cqrs_core.Mediatr
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        module.name
+        for module in pkgutil.walk_packages(cqrs_core.__path__, "cqrs_core.")
+        if "integrations" not in module.name
+    ],
+)
+def test_every_public_thing_of_every_module_is_documented(module: str) -> None:
+    """Classes and functions, and the modules themselves."""
+    loaded = importlib.import_module(module)
+    things = [
+        thing
+        for name, thing in vars(loaded).items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module
+    ]
+
+    assert loaded.__doc__
+    assert [] == [thing for thing in things if callable(thing) and not thing.__doc__]
+
+
+EFFECTS = """
+import logging, os, sys, warnings
+environment, level = dict(os.environ), logging.getLogger().level
+import cqrs_core
+loggers = [name for name, logger in logging.Logger.manager.loggerDict.items()
+           if isinstance(logger, logging.Logger) and (logger.level or logger.handlers)]
+print([dict(os.environ) == environment, logging.getLogger().level == level, loggers])
+"""
+
+
+def test_importing_has_no_effects() -> None:
+    """DESIGN 3: no environment read or written, no log level set, no handler added."""
+    ran = subprocess.run([sys.executable, "-I", "-c", EFFECTS], capture_output=True, text=True, check=True)
+
+    assert "[True, True, []]" == ran.stdout.strip()
+
+
+NOT_NEEDED = "asyncio trio json importlib.metadata cqrs_core.diagrams cqrs_core.integrations cqrs_core.serialization"
+
+
+def test_a_first_send_imports_nothing_that_it_does_not_need() -> None:
+    """DESIGN 8: what a first send does not need is not imported."""
+    code = f"import sys, cqrs_core; print([name for name in {NOT_NEEDED.split()} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == ran.stdout.strip()
