@@ -155,18 +155,22 @@ def test_the_start_up_is_not_repeated_in_a_second_event_loop() -> None:
     assert 1 == LOG.count("late ends")
 
 
+REQUEST_PARAMETERS = (
+    "di_container message_broker middlewares commands_mapper queries_mapper domain_events_mapper on_startup "
+    "max_concurrent_event_handlers concurrent_event_handle_enable"
+)
+
+
 @pytest.mark.parametrize(
     ("function", "names"),
     [
         (
             bootstrap.bootstrap,
-            "di_container message_broker middlewares commands_mapper queries_mapper domain_events_mapper on_startup "
-            "max_concurrent_event_handlers concurrent_event_handle_enable",
+            REQUEST_PARAMETERS,
         ),
         (
             bootstrap.bootstrap_streaming,
-            "di_container message_broker middlewares commands_mapper queries_mapper domain_events_mapper on_startup "
-            "max_concurrent_event_handlers concurrent_event_handle_enable",
+            REQUEST_PARAMETERS,
         ),
         (bootstrap.bootstrap_events, "di_container middlewares events_mapper on_startup"),
     ],
@@ -189,7 +193,6 @@ def test_the_limits_are_those_of_python_cqrs() -> None:
 
 async def test_commands_and_queries_share_one_map() -> None:
     """Both mappers are asked."""
-
     mediator = bootstrap.bootstrap(commands_mapper=ping, queries_mapper=lambda requests: requests.bind(Ask, AskHandler))
 
     assert "pong" == await mediator.send(Ping())

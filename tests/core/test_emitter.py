@@ -454,7 +454,7 @@ class Tracing:
 async def test_event_middlewares_run_once_for_each_handler_global_before_per_event(
     container: cqrs.SimpleContainer, log: Log
 ) -> None:
-    """Outermost first; both handlers of the event are wrapped, and only the one that was bound with its own has that."""
+    """Outermost first; both handlers of the event are wrapped, one of them in a middleware of its own as well."""
 
     def mapper(events: cqrs.EventMap) -> None:
         events.bind(Animal, OnAnimal, middlewares=[Tracing("own", log)])

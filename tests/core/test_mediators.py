@@ -697,12 +697,11 @@ async def test_a_failing_event_handler_ends_the_stream_and_its_item_is_in_the_er
         domain_events_mapper=lambda events: events.bind(Placed, FailingHandler),
     )
 
-    received: list[int] = []
+    stream = mediator.stream(CountTo(2))
     with pytest.raises(EventHandlersFailed) as caught:
-        async for number in mediator.stream(CountTo(2)):
-            received.append(number)
+        await stream.__anext__()
 
-    assert [] == received
+    assert [] == [number async for number in stream]
     assert 1 == caught.value.response
     assert ["closed"] == journal.lines
 

@@ -18,8 +18,8 @@ from cqrs_core.errors import InvalidMessageClass
 from cqrs_core.type_arguments import MISSING, type_argument
 
 if TYPE_CHECKING:
+    from typing_extensions import Self, dataclass_transform
     from typing_extensions import TypeVar as TypeVarWithDefault
-    from typing_extensions import dataclass_transform
 
     # Both are for type checkers only: at run time the default of R_co plays no part.
     R_co = TypeVarWithDefault("R_co", covariant=True, default=None)
@@ -83,6 +83,36 @@ class Message:
             problem = f"makes its own instances, so {', '.join(options)} in its class line would have no effect."
             raise InvalidMessageClass(cls, f"{problem} Say it where its instances are made.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Give this message as a dict of what JSON has; see :mod:`cqrs_core.serialization` for the forms of values.
+
+        Raises:
+            CodecError: A field holds something that its type does not allow, or that JSON cannot carry.
+            UnsupportedType: A field's type has no form in JSON; or the class makes its own instances, and has no
+                ``to_dict`` of its own.
+        """
+        from cqrs_core.serialization.dicts import to_dict  # noqa: PLC0415 - a first send does not need it
+
+        return to_dict(self)
+
+    @classmethod
+    def from_dict(cls, **data: Any) -> Self:  # noqa: ANN401 - of the fields' own types
+        """
+        Make a message of what :meth:`to_dict` gave, checking every field.
+
+        Args:
+            data: The fields. Names that the class does not know are refused in requests, and ignored in responses
+                and events, whose senders may be of a newer version.
+
+        Raises:
+            CodecError: *data* does not fit; ``path`` leads to the fault.
+            UnsupportedType: As for :meth:`to_dict`.
+        """
+        from cqrs_core.serialization.dicts import from_dict  # noqa: PLC0415 - as above
+
+        return from_dict(cls, data, unknown_fields="refuse" if issubclass(cls, Request) else "ignore")
+
 
 @dataclass_transform(field_specifiers=(field, Field))
 class Request(Message, Generic[R_co]):
@@ -144,6 +174,14 @@ class NotificationEvent(Event, Generic[P], frozen=True, kw_only=True):
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     event_id: uuid.UUID = field(default_factory=uuid.uuid4)
     event_timestamp: datetime = field(default_factory=_utc_now)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give this event as a dict; the payload is written by its own class, whatever was said of it."""
+        from cqrs_core.serialization.dicts import to_dict  # noqa: PLC0415 - as above
+
+        cls: Any = type(self)
+        is_open = bool(getattr(cls, "__parameters__", ()))
+        return to_dict(self, cls[type(self.payload)] if is_open else None)
 
 
 def response_type(request: Any) -> Any:  # noqa: ANN401 - classes and aliases
