@@ -128,7 +128,7 @@ class EventEmitter:
             if self._needs_scope:
                 return self._emit_in_scope(events, response)
             resolve = self._resolve
-        if len(events) > 1:
+        if len(events) != 1:
             return self._emit_all(events, resolve, response)
         (event,) = events
         plan = self._plans.get(type(event)) or self._plan(type(event))
@@ -245,7 +245,8 @@ class EventEmitter:
     def _plan_for(self, keys: Iterable[Any]) -> Plan:
         reactions = self._bound_to(keys)
         if self._max_concurrent == 1 and not any(reaction.middlewares for reaction in reactions):
-            return one_after_the_other(tuple(reaction.handler for reaction in reactions))
+            makers = [self._source.maker(reaction.handler) for reaction in reactions]
+            return one_after_the_other([reaction.handler for reaction in reactions], makers)
         return put_off(reactions)
 
     def _bound_to(self, keys: Iterable[Any]) -> tuple[Reaction, ...]:

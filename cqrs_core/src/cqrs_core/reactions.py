@@ -117,8 +117,15 @@ def put_off(reactions: Sequence[Reaction]) -> Plan:
     return plan
 
 
-def one_after_the_other(handlers: Sequence[type]) -> Plan:
-    """Make the plan for handlers without middlewares: the usual case, and so with as few calls as can be."""
+def one_after_the_other(handlers: Sequence[type], makers: Sequence[Callable[[], Any] | None]) -> Plan:
+    """
+    Make the plan for handlers without middlewares: the usual case, and so with as few calls as can be.
+
+    Args:
+        handlers: In the order in which they are to run.
+        makers: For each what makes it without awaiting, if there is such.
+    """
+    pairs = tuple(zip(handlers, makers, strict=True))
 
     async def plan(  # noqa: PLR0917 - the shape of all plans
         event: Event,
@@ -128,16 +135,18 @@ def one_after_the_other(handlers: Sequence[type]) -> Plan:
         follow_up: FollowUp | None,
         response: object,
     ) -> Outcome | None:
-        for handler_class in handlers:
+        for handler_class, make in pairs:
             handler: Any = None
             try:
-                handler = await resolve(handler_class)
+                handler = make() if make is not None else await resolve(handler_class)
                 await handler.handle(event)
-            except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
-                outcome = outcome or Outcome()
-                outcome.errors.append(error)
+            except BaseException as error:
                 if handler is not None:
                     handler.take_events()  # it failed, so they did not happen
+                if not isinstance(error, Exception):
+                    raise
+                outcome = outcome or Outcome()
+                outcome.errors.append(error)  # the policy decides what becomes of it
             else:
                 if handler.pending_events:
                     outcome = outcome or Outcome()
