@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -51,11 +52,10 @@ def python_of(environment: Path) -> str:
     return str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
-def new_environment(session: nox.Session, name: str) -> str:
-    """Make an empty environment beside the session's own, from the same Python, and answer its interpreter."""
-    environment = Path(session.create_tmp()) / name
-    session.run("python", "-m", "venv", "--clear", "--without-pip", str(environment))
-    return python_of(environment)
+def new_environment(session: nox.Session, folder: Path) -> str:
+    """Make an empty environment in *folder*, from the session's Python, and answer its interpreter."""
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(folder))
+    return python_of(folder)
 
 
 @nox.session
@@ -98,26 +98,23 @@ def tests(session: nox.Session) -> None:
 def core_alone(session: nox.Session) -> None:
     """Install the core's wheel alone, outside the checkout: one distribution, nothing foreign loaded, tests pass."""
     session.install("build[uv]", "pip>=23.1")
-    outside = Path(session.create_tmp()).resolve() / "outside"
-    shutil.rmtree(outside, ignore_errors=True)
-    build_distribution(session, "cqrs_core", outside / "dist", "--wheel")
-    (wheel,) = (outside / "dist").glob("*.whl")
-    python = new_environment(session, "alone")
+    with tempfile.TemporaryDirectory(prefix="core-alone-") as folder:
+        outside = Path(folder).resolve()
+        build_distribution(session, "cqrs_core", outside / "dist", "--wheel")
+        (wheel,) = (outside / "dist").glob("*.whl")
+        python = new_environment(session, outside / "environment")
+        # No index to ask: a dependency would be an error.
+        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", "--no-index", str(wheel))
+        session.run(python, "-I", "scripts/check_core_alone.py", external=True)
 
-    def install(*requirements: str) -> None:
-        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *requirements)
-
-    install("--no-index", str(wheel))  # with no index to ask, a dependency would be an error
-    check = str(ROOT / "scripts" / "check_core_alone.py")
-    session.run(python, "-I", check, external=True)
-
-    install(*nox.project.dependency_groups(PYPROJECT, "test-core"))
-    shutil.copy(ROOT / "pyproject.toml", outside)  # pytest's settings
-    (outside / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "conftest.py", outside / "tests")
-    shutil.copytree(ROOT / "tests" / "core", outside / "tests" / "core")
-    session.chdir(outside)
-    session.run(python, "-m", "pytest", *(session.posargs or ["tests/core"]), external=True)
+        tools = nox.project.dependency_groups(PYPROJECT, "test-core")
+        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *tools)
+        shutil.copy("pyproject.toml", outside)  # pytest's settings
+        (outside / "tests").mkdir()
+        shutil.copy("tests/conftest.py", outside / "tests")
+        shutil.copytree("tests/core", outside / "tests" / "core")
+        with session.chdir(outside):
+            session.run(python, "-m", "pytest", *(session.posargs or ["tests/core"]), external=True)
 
 
 @nox.session(python=PYTHONS)
@@ -155,7 +152,7 @@ def bench(session: nox.Session) -> None:
     """Measure the dispatch against the bare call and against the peers; not among the default sessions."""
     session.install("./cqrs_core", "pip>=23.1")
     install_group(session, "bench")
-    peers = new_environment(session, "peers")
+    peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
     session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
     session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
 

@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 def interpreter(signature: str, environments: Path) -> str:
     """Answer the exact version of the Python in a session's environment; a dash when it has none."""
-    config = environments / re.sub(r"[^A-Za-z0-9]+", "-", signature) / "pyvenv.cfg"
+    config = environments / re.sub(r"[^A-Za-z0-9_]+", "-", signature) / "pyvenv.cfg"
     if not config.is_file():
         return "-"
     found = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+\.\d+)", config.read_text(encoding="utf-8"), re.MULTILINE)

@@ -830,3 +830,33 @@ async def test_handlers_of_a_foreign_container_may_ask_for_the_mediator(journal:
 class FollowHandlerWithJournal(FollowHandler):
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+
+
+class Interrupted(cqrs.EventHandler[Placed]):
+    """Gathers an event, and then waits for ever, but for the order that is not stuck."""
+
+    async def handle(self, event: Placed) -> None:
+        self.events.append(Shipped(event.order_id))
+        if event.order_id == "stuck":
+            await anyio.sleep_forever()
+
+
+async def test_events_of_a_shared_handler_that_was_cancelled_are_not_handled_with_the_next_message(
+    container: cqrs.SimpleContainer, journal: Journal
+) -> None:
+    """What a cancelled handler had gathered did not happen."""
+
+    def shipping(events: cqrs.EventMap) -> None:
+        events.bind(Placed, Interrupted)
+        events.bind(Shipped, InvoiceHandler)
+
+    container.singleton(Interrupted)
+    mediator = bootstrap(container, commands_mapper=orders, domain_events_mapper=shipping)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mediator.send, PlaceOrder("stuck"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    await mediator.send(PlaceOrder("next"))
+
+    assert ["place stuck", "place next", "invoice next"] == journal.lines

@@ -27,10 +27,10 @@ def environment(folder: Path, name: str, config: str) -> None:
 
 def test_the_interpreter_is_read_from_the_environment_of_the_session(tmp_path: Path) -> None:
     """The tools virtualenv and uv write ``version_info``, the standard library ``version``; both exact."""
-    environment(tmp_path, "tests-3-10", "home = /usr\nversion_info = 3.10.13\n")
+    environment(tmp_path, "core_alone-3-10", "home = /usr\nversion_info = 3.10.13\n")
     environment(tmp_path, "lint", "home = /usr\nversion = 3.13.0\n")
 
-    assert "3.10.13" == check.interpreter("tests-3.10", tmp_path)
+    assert "3.10.13" == check.interpreter("core_alone-3.10", tmp_path)
     assert "3.13.0" == check.interpreter("lint", tmp_path)
     assert "-" == check.interpreter("never-made", tmp_path)
 

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import textwrap
 
-import pytest
-
-contracts = pytest.importorskip("import_contracts", reason="needs import-linter, of the group `imports`")
+import import_contracts
 
 
 def test_only_the_body_under_type_checking_is_for_types() -> None:
@@ -19,4 +17,4 @@ def test_only_the_body_under_type_checking_is_for_types() -> None:
             import c
         """)
 
-    assert {3, 4, 5} == contracts.lines_under_type_checking(source)
+    assert {3, 4, 5} == import_contracts.lines_under_type_checking(source)

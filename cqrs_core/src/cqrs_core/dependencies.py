@@ -109,7 +109,7 @@ def _evaluated(annotation: Any, factory: Any) -> Any:  # noqa: ANN401 - as above
         return None
     holder: Any = types.SimpleNamespace(__annotations__={"wanted": annotation})
     names = _names(factory)
-    return typing.get_type_hints(holder, names.maps[0], names)["wanted"]
+    return typing.get_type_hints(holder, dict(names.maps[0]), names)["wanted"]
 
 
 def _names(factory: Any) -> ChainMap[str, Any]:  # noqa: ANN401 - as above
