@@ -1,4 +1,4 @@
-"""Which message classes become dataclasses, what they are then, and that a decorator finds them as they were written."""
+"""Which message classes become dataclasses, and that a decorator finds them as they were written."""
 
 from __future__ import annotations
 
@@ -457,6 +457,11 @@ class DecoratedLoose(cqrs.Request[None]):
     a: int
 
 
+@dataclass
+class DecoratedBelow(Loose):
+    pass
+
+
 class Firm(cqrs.Request[None], frozen=True):
     a: int
 
@@ -475,6 +480,7 @@ def child_of(*bases: type, **class_line: bool) -> Any:
     [
         (Loose, True, "made a dataclass for being a message", "put frozen=True on Loose, or frozen=False here"),
         (DecoratedLoose, True, "so decorated", "put frozen=True on DecoratedLoose, or frozen=False here"),
+        (DecoratedBelow, True, "so decorated", "put frozen=True on DecoratedBelow, or frozen=False here"),
         (Firm, False, "made a dataclass for being a message", "put frozen=False on Firm, or frozen=True here"),
         (DecoratedFirm, False, "so decorated", "put frozen=False on DecoratedFirm, or frozen=True here"),
     ],
@@ -511,10 +517,12 @@ def test_bases_that_disagree_are_refused_on_every_python(
         decorate(child_of(*bases))
 
 
-@pytest.mark.parametrize("base", [Firm, DecoratedFirm])
-def test_an_undecorated_child_is_frozen_if_its_base_is(base: type) -> None:
-    """It would have to be refused otherwise."""
-    child = child_of(base)(1, 2)
+@pytest.mark.parametrize("bases", [(Firm,), (DecoratedFirm,), (Sized, Firm)])
+def test_an_undecorated_child_is_frozen_if_its_base_is(bases: tuple[type, ...]) -> None:
+    """It would have to be refused otherwise; the base need not be the first."""
+    cls = child_of(*bases)
+    cls.__abstractmethods__ = frozenset()
+    child = cls(1, 2)
 
     with pytest.raises(FrozenInstanceError):
         child.b = 3
@@ -596,7 +604,7 @@ def test_a_wrong_order_of_fields_is_refused_when_the_first_instance_is_made() ->
     """Not before, because ``@dataclass(kw_only=True)`` may follow."""
     wrong = wrong_order()
 
-    with pytest.raises(InvalidMessageClass, match="'b' follows default argument.*kw_only=True into") as caught:
+    with pytest.raises(InvalidMessageClass, match=r"'b' follows default argument.*kw_only=True into") as caught:
         wrong(1, 2)
 
     assert wrong is caught.value.message_class
@@ -632,7 +640,7 @@ def test_a_child_of_a_wrong_order_names_itself() -> None:
     """The error is about the class that was called."""
     child = child_of(wrong_order())
 
-    with pytest.raises(InvalidMessageClass, match="^Child cannot be made"):
+    with pytest.raises(InvalidMessageClass, match=r"^Child cannot be made"):
         child(1, 2, 3)
 
 
@@ -671,7 +679,7 @@ class CustomBeforeProtocol(cqrs.Request[None], HasUser):
         self.user_id = user_id
 
 
-class Failed(cqrs.DomainEvent, Exception):  # noqa: N818 - an event
+class Failed(cqrs.DomainEvent, Exception):
     pass
 
 
@@ -782,7 +790,7 @@ def test_the_bases_are_bare(base: type) -> None:
 
 
 def test_the_root_shows_an_empty_mapping_to_those_who_read_its_dict() -> None:
-    """pydantic reads ``base.__dict__["__dataclass_fields__"].items()`` of every base."""
+    """For pydantic, which reads ``base.__dict__["__dataclass_fields__"].items()`` of every base."""
     assert [] == list(vars(Message)["__dataclass_fields__"].items())
 
 
@@ -889,6 +897,18 @@ def test_threads_that_define_classes_at_once_do_not_disturb_each_other() -> None
         thread.join()
 
     assert expected == {text: signatures.count(text) for text in signatures}  # 4·30 of each
+
+
+def test_the_error_of_a_decorator_does_not_surface_in_the_class_statement_of_another_thread() -> None:
+    """A class statement takes nothing back, not even if a decorator is at work elsewhere."""
+    contradicted = child_of(cqrs.Request, frozen=True)
+    # As far as the other thread has come: dataclass() puts the new parameters on the class first.
+    contradicted.__dataclass_params__ = DecoratedLoose.__dataclass_params__  # type: ignore[attr-defined]
+    before = dict(vars(contradicted))
+
+    child_of(cqrs.Request)
+
+    assert before == dict(vars(contradicted))
 
 
 @pytest.mark.parametrize(

@@ -164,14 +164,14 @@ def test_what_mermaid_would_obey_is_escaped(text: str, written: str) -> None:
         (T, "T"),
         ("Later", "Later"),
         (list["Later"], "list[Later]"),  # type: ignore[name-defined]  # noqa: F821 - the point
-        (Optional["Later"], "Later | None"),  # type: ignore[name-defined]  # noqa: F821 - the point
+        (Optional["Later"], "Later | None"),  # noqa: F821 - the point
         (str | None, "str | None"),
-        (Union[int, list[str]], "int | list[str]"),  # noqa: UP007 - the old way of writing is tested too
+        (Union[int, list[str]], "int | list[str]"),
         (dict[str, list[int]], "dict[str, list[int]]"),
         (tuple[int, ...], "tuple[int, ...]"),
         (Callable[[int, str], None], "Callable[[int, str], None]"),
         (Callable[..., int], "Callable[..., int]"),
-        (Literal["a", 1, None], "Literal['a', 1, None]"),  # noqa: PYI061 - as above
+        (Literal["a", 1, None], "Literal['a', 1, None]"),
         (Annotated[int, "cents"], "int"),
         (SimpleNamespace(__name__=1), "namespace(__name__=1)"),
     ],

@@ -180,7 +180,9 @@ def _resolved(tp: Any, owner: type, message: Any) -> Any:  # noqa: ANN401 - as a
 
 def _is_link(thing: object) -> bool:
     """Tell whether *thing* can be a link of a chain: a class that derives from the base of those."""
-    return isinstance(thing, type) and issubclass(thing, CORRequestHandler) and thing is not CORRequestHandler
+    if not isinstance(thing, type) or get_origin(thing) is not None:  # Python 3.10 takes list[int] for a class
+        return False
+    return issubclass(thing, CORRequestHandler) and thing is not CORRequestHandler
 
 
 def _parameter(handler: type, index: int) -> Any:  # noqa: ANN401 - as above

@@ -141,6 +141,9 @@ class EventEmitter:
         Raises:
             EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
         """
+        known = self._plans.get(type(event))
+        if known is not None and known is not put_out and not self._needs_scope:
+            return known(event, None, self._resolve, None, self._follow_up, None)  # type: ignore[return-value]  # None, then
         if not isinstance(event, NotificationEvent):
             return self.emit((event,))
         plan = self._plan_to_deliver(event)

@@ -1,0 +1,149 @@
+"""The real Mermaid reads what cqrs_core.diagrams writes, and understands it as it was meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import new_class
+from typing import Any, Literal
+
+import pytest
+
+from cqrs_core import CoRMermaid, CORRequestHandler, Request, Response
+
+HERE = Path(__file__).parent
+HOSTILE_NAMES = [
+    *("end", "class", "alt", "else", "note", "style", "classDef", "direction", "wrap", "wrap: x", "__proto__"),
+    *('quo"te', "quo'te", "back`tick", "back\\slash", "semi;colon", "co:lon", "at@", "dollar$", "star*", "line\nbreak"),
+    *("hash#1;", "#35;", "a&amp;b", "tilde~x~", "gen<T>", "<script>", "{", "}", "a{b}", "(a)", "[a]", "x]", '"]'),
+    *("%% comment", "%%{init}%%", "---", "a-->>b", "a <|-- b"),
+    *("注文ハンドラ", "Größe", "\N{PARTY POPPER}", "Very" * 60),
+]
+
+Read = Callable[[list[str]], list[dict[str, Any]]]
+
+
+class Pay(Request["Paid"]):
+    lines: list[dict[str, int]]
+    note: str | None = None
+    currency: Literal["{EUR}", "U~S~D"] = "{EUR}"
+
+
+class Paid(Response):
+    ok: bool
+
+
+class Card(CORRequestHandler[Pay, Paid]):
+    async def handle(self, request: Pay) -> Paid | None:
+        return await self.next(request)
+
+
+class Cash(CORRequestHandler[Pay, Paid]):
+    async def handle(self, request: Pay) -> Paid | None:
+        return await self.next(request)
+
+
+def give_up(reason: str) -> None:
+    """Skip on a developer's machine; in CI nobody would see that nothing was checked."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def read(pytestconfig: pytest.Config) -> Read:
+    """Give a function that lets Mermaid read diagrams; its packages are installed once, into pytest's cache."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        give_up("Mermaid is read by Node.js: node and npm are not installed.")
+    assert pytestconfig.cache is not None
+    folder = pytestconfig.cache.mkdir("mermaid")
+    wanted = (HERE / "package.json").read_text(encoding="utf-8")
+    installed = folder / "installed.json"  # written last: a broken installation is begun anew
+    if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
+        shutil.copy(HERE / "package.json", folder)
+        options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run([str(npm), "install", *options], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            give_up(f"npm install failed:\n{done.stderr}")
+        installed.write_text(wanted, encoding="utf-8")
+    script = shutil.copy(HERE / "parse.mjs", folder)
+
+    def run(diagrams: list[str]) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [str(node), str(script)], input=json.dumps(diagrams), capture_output=True, encoding="utf-8", check=True
+        )
+        answers: list[dict[str, Any]] = json.loads(done.stdout)
+        return answers
+
+    return run
+
+
+def test_a_broken_diagram_is_reported(read: Read) -> None:
+    """Otherwise the other tests here would prove nothing."""
+    raw = [f'classDiagram\n    class H1["{name}"]' for name in HOSTILE_NAMES]
+    good, broken_sequence, broken_classes, *unescaped = read(
+        ["classDiagram\n    class A", "sequenceDiagram\n    alt open", "classDiagram\n    class A {", *raw]
+    )
+
+    assert "error" not in good
+    assert "Parse error" in broken_sequence["error"]
+    assert "Parse error" in broken_classes["error"]
+    well_read = [a.get("classes", [{}])[0].get("label") == n for a, n in zip(unescaped, HOSTILE_NAMES, strict=True)]
+    assert not all(well_read)  # hostile they are
+
+
+def test_a_chain_is_read_as_it_is_drawn(read: Read) -> None:
+    sequence, classes = read([CoRMermaid([Card, Cash]).sequence(), CoRMermaid([Card, Cash]).class_diagram()])
+
+    assert [["C", "Mediator"], ["H1", "Card"], ["H2", "Cash"]] == sequence["actors"]
+    assert [
+        ["C", "H1", "handle(Pay)"],
+        ["H1", "C", "Paid"],
+        ["H1", "H2", "next(Pay)"],
+        ["H2", "H1", "Paid"],
+        ["H2", "H1", "None"],
+        ["H1", "C", "what H2 returned"],
+    ] == [message for message in sequence["messages"] if message[0]]
+    labels = {found["id"]: found["label"] for found in classes["classes"]}
+    assert {"CORRequestHandler", "Card", "Cash", "Pay", "Paid"} == set(labels.values())
+    arrows = [[labels[one], labels[other], title] for one, other, title in classes["relations"]]
+    assert ["Card", "Cash", "next"] in arrows
+    assert ["Cash", "Paid", "answers"] in arrows
+    (pay,) = (found for found in classes["classes"] if found["label"] == "Pay")
+    assert [
+        "+lines: list[dict[str, int]]",
+        "+note: str | None",
+        "+currency: Literal['{EUR}', 'U~S~D']",
+    ] == pay["members"]
+
+
+def test_hostile_handler_names_are_shown_as_they_are(read: Read) -> None:
+    chain = [type(name, (Card,), {}) for name in HOSTILE_NAMES]
+    sequence, classes = read([CoRMermaid(chain).sequence(), CoRMermaid(chain).class_diagram()])
+
+    assert ["Mediator", *HOSTILE_NAMES] == [shown for _, shown in sequence["actors"]]
+    conditions = [text for start, _, text in sequence["messages"] if start is None and text.endswith(" answers")]
+    assert [f"{name} answers" for name in HOSTILE_NAMES] == conditions
+    labels = [found["label"] for found in classes["classes"]]
+    assert set(HOSTILE_NAMES) < set(labels)
+
+
+def test_hostile_message_and_field_names_are_shown_as_they_are(read: Read) -> None:
+    annotations = {name: Literal[name] for name in HOSTILE_NAMES if not name.startswith("_")}
+    requests: list[Any] = [type(name, (), {"__annotations__": {}}) for name in HOSTILE_NAMES]
+    requests[0].__annotations__ = annotations
+    base: Any = CORRequestHandler
+    chain = [new_class(f"Handler{at}", (base[request, request],)) for at, request in enumerate(requests)]
+    sequence, classes = read([CoRMermaid(chain).sequence(), CoRMermaid(chain).class_diagram()])
+
+    asked = [text for start, _, text in sequence["messages"] if start and text.startswith(("handle(", "next("))]
+    assert HOSTILE_NAMES == [text.partition("(")[2].removesuffix(")") for text in asked]
+    boxes = [found for found in classes["classes"] if found["id"].startswith("M")]
+    assert HOSTILE_NAMES == [found["label"] for found in boxes]
+    fields = [f"+{name}: Literal[{name!r}]" for name in annotations]
+    assert fields == boxes[0]["members"]
