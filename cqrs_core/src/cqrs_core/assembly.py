@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from cqrs_core.errors import NotProvided, ScopeRequired, ScopeValueMissing, WiringError
-from cqrs_core.lifetimes import Singletons
+from cqrs_core.errors import ScopeRequired, ScopeValueMissing, WiringError
+from cqrs_core.lifetimes import Singletons, each_of
 from cqrs_core.services import Lifetime, ServiceGraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractContextManager
 
     from cqrs_core.dependencies import Dependency
     from cqrs_core.lifetimes import SimpleScope
@@ -66,7 +66,7 @@ class Assembly:
         maker, makers = self.maker(wanted), self._makers
         asked = self.graph.dependencies(self._service(wanted))
         # One that leaves something out must be looked up anew each time: somebody may provide that later.
-        return maker if all(self.graph.is_filled(d) for d in asked) else lambda: makers[wanted]()
+        return maker if all(self.graph.is_filled(d) for d in asked) else lambda: makers[wanted]()  # noqa: PLW0108 - not now
 
     def is_given_away(self, wanted: Any) -> bool:  # noqa: ANN401 - as above
         """Tell whether somebody makes *wanted* by a function that was given to them."""
@@ -96,10 +96,7 @@ class Assembly:
 
     async def aclose(self) -> None:
         """End the singletons, those of children first, and all of them even if one cannot be ended."""
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.singletons.aclose)
-            for child in list(self._children):
-                stack.push_async_callback(child.aclose)
+        await each_of([*(child.aclose for child in self._children), self.singletons.aclose])
 
     async def resolve(self, wanted: Any, scope: SimpleScope | None) -> Any:  # noqa: ANN401 - as above
         """
@@ -179,10 +176,7 @@ class Assembly:
         return [d for d in asked if self.graph.is_filled(d) or not d.has_default or d.is_positional]
 
     def _service(self, wanted: Any) -> Service:  # noqa: ANN401 - as above
-        service = self.graph.find(wanted)
-        if service is None:
-            raise NotProvided(wanted)
-        return service
+        return cast("Service", self.graph.find(wanted))  # there is one: nothing stands in the way of *wanted*
 
     def _check(self, wanted: Any) -> bool:  # noqa: ANN401 - as above
         """Tell whether *wanted* is made at once, or raise what stands in the way."""
@@ -234,30 +228,20 @@ class Assembly:
         factory = cast("Callable[..., Any]", service.factory)
         home = self.singletons if scope is None else scope
         if inspect.isasyncgenfunction(factory):
-            return await _enter_async(asynccontextmanager(factory)(*positional, **named), home.cleanup)
+            later = asynccontextmanager(factory)(*positional, **named)
+            made = await later.__aenter__()
+            home.leave(later.__aexit__)
+            return made
         if inspect.isgeneratorfunction(factory):
-            return _enter(contextmanager(factory)(*positional, **named), home.cleanup)
+            return _enter(contextmanager(factory)(*positional, **named), home)
         made = factory(*positional, **named)
         return await made if inspect.iscoroutinefunction(factory) else made
 
 
-# An error goes on to those that are older, whatever a generator makes of it: were it held back, they would take the
-# attempt for a success, and commit. (AsyncExitStack's own methods would hold it back, as nested `with` statements do.)
-
-
-def _enter(manager: AbstractContextManager[Any], cleanup: AsyncExitStack) -> Any:  # noqa: ANN401 - as above
-    def end(*about: Any) -> None:  # noqa: ANN401 - the error, in three parts
+def _enter(manager: AbstractContextManager[Any], home: Singletons | SimpleScope) -> Any:  # noqa: ANN401 - as above
+    async def end(*about: Any) -> None:  # noqa: ANN401 - what a scope tells, as to one that awaits
         manager.__exit__(*about)
 
     made = manager.__enter__()
-    cleanup.push(end)
-    return made
-
-
-async def _enter_async(manager: AbstractAsyncContextManager[Any], cleanup: AsyncExitStack) -> Any:  # noqa: ANN401 - as above
-    async def end(*about: Any) -> None:  # noqa: ANN401 - as above
-        await manager.__aexit__(*about)
-
-    made = await manager.__aenter__()
-    cleanup.push_async_exit(end)
+    home.leave(end)
     return made

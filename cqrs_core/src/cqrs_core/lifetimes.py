@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cqrs_core.concurrency import Once
@@ -11,9 +12,31 @@ from cqrs_core.concurrency import Once
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    #: Cleans up; takes what ``__aexit__`` does.
+    End = Callable[..., Awaitable[object]]
+
 T = TypeVar("T")
 
 _ABSENT: Any = object()
+
+
+async def each_of(steps: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """
+    Await every step, one after the other, whatever those before it raise.
+
+    Raises:
+        BaseException: What the last that failed raised, with what others raised as its context.
+    """
+    raised: BaseException | None = None
+    for step in steps:
+        try:
+            await step()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            if raised is not None:
+                error.__context__ = raised
+            raised = error
+    if raised is not None:
+        raise raised
 
 
 class Singletons:
@@ -21,8 +44,7 @@ class Singletons:
 
     def __init__(self) -> None:
         self.made: dict[Any, Any] = {}
-        #: Ends them; those who make one with something to clean up put it here.
-        self.cleanup = AsyncExitStack()
+        self._ends: list[End] = []
         self._being_made: dict[Any, Once] = {}
         # Reentrant: a singleton may need another. Two threads may run an event loop each over one container.
         self._lock = threading.RLock()
@@ -49,19 +71,23 @@ class Singletons:
 
     def take(self, keys: Iterable[Any]) -> Callable[[], None]:
         """Set objects aside; what is answered puts them back, unless they have been ended meanwhile."""
-        taken, cleanup = {key: self.made.pop(key) for key in keys}, self.cleanup
+        taken, ends = {key: self.made.pop(key) for key in keys}, self._ends
 
         def put_back() -> None:
-            if self.cleanup is cleanup:
+            if self._ends is ends:
                 self.made.update(taken)
 
         return put_back
 
+    def leave(self, end: End) -> None:
+        """Have *end* called when these objects are ended; that another could not be is no concern of it."""
+        self._ends.append(end)
+
     async def aclose(self) -> None:
         """End them, the youngest first; they are made anew when they are asked for again."""
         self.made.clear()
-        cleanup, self.cleanup = self.cleanup, AsyncExitStack()
-        await cleanup.aclose()
+        ends, self._ends = self._ends, []
+        await each_of(partial(end, None, None, None) for end in reversed(ends))
 
 
 class SimpleScope:
@@ -104,12 +130,20 @@ class SimpleScope:
             about = (None, None, None) if error is None else (type(error), error, error.__traceback__)
             await self._cleanup.__aexit__(*about)
 
-    @property
-    def cleanup(self) -> AsyncExitStack:
-        """What is left with this scope, in reverse; made at its first use, because most scopes have nothing."""
-        if self._cleanup is None:
+    def leave(self, end: End) -> None:
+        """
+        Have *end* called when this scope is closed, with the error that there was.
+
+        The error goes on to those that are older, whatever one makes of it: were it held back, they would take the
+        attempt for a success, and commit.
+        """
+
+        async def tell(*about: Any) -> None:  # noqa: ANN401 - the error, in three parts
+            await end(*about)
+
+        if self._cleanup is None:  # most scopes have nothing to clean up
             self._cleanup = AsyncExitStack()
-        return self._cleanup
+        self._cleanup.push_async_exit(tell)
 
     def keep(self, wanted: Any, made: object) -> None:  # noqa: ANN401 - a type, or an alias such as Repo[X]
         """Answer with *made* when *wanted* is asked for again."""
