@@ -20,6 +20,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
 nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "examples", "build", "demo"]
+# uv trusts the certificates of the machine, as pip does: behind a company's proxy its own would not do.
+os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -234,4 +235,23 @@ def test_a_loop_that_was_ended_in_the_middle_does_not_block_the_next() -> None:
     loop.close()
 
     assert ["begins", "begins"] == log
+    assert once.is_done
+
+
+def test_two_threads_that_come_at_the_same_time_both_get_through() -> None:
+    """Each runs the step in its own loop, because neither can wait for the other's."""
+    both_begun = threading.Barrier(2, timeout=10)
+    ran: list[int] = []
+
+    async def step() -> None:
+        both_begun.wait()
+        ran.append(threading.get_ident())
+
+    once = Once([step])
+    other = threading.Thread(target=lambda: asyncio.run(once.run()))
+    other.start()
+    asyncio.run(once.run())
+    other.join(timeout=10)
+
+    assert 2 == len(set(ran))
     assert once.is_done

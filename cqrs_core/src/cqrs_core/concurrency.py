@@ -124,7 +124,8 @@ class Once:
     Steps that must have succeeded, in order, before the first message goes on its way.
 
     Whoever comes first runs them while others wait. A step that raises, or whose runner is cancelled, is run again by
-    the next who comes; steps that succeeded are not.
+    the next who comes; steps that succeeded are not. Threads cannot wait for each other's loops: of two that come at
+    the same time, both may run a step.
     """
 
     def __init__(self, steps: Iterable[Callable[[], Awaitable[object]]]) -> None:
@@ -152,8 +153,10 @@ class Once:
             self._runner = gate = _Gate()
             try:
                 while self._steps:
-                    await self._steps[0]()
-                    self._steps.popleft()
+                    step = self._steps[0]
+                    await step()
+                    if self._steps and self._steps[0] is step:  # else another thread has been here
+                        self._steps.popleft()
             finally:
                 if self._runner is gate:
                     self._runner = None

@@ -46,8 +46,8 @@ class HandlerSource:
     """
     Makes handlers with whatever container there is.
 
-    The container's own word comes first. A handler that asks for a mediator or the App in its constructor, or that the
-    container says it does not know, is built here, from what the container does know.
+    The container makes them, but for those that it says it does not know, and those that ask for a mediator or the App
+    in their constructors: they are built here, from what the container does know.
     """
 
     def __init__(self, container: Container | None = None) -> None:
