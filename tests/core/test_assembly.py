@@ -512,12 +512,12 @@ def _constructor(below: type) -> Any:
     return initialise
 
 
-async def test_a_hundred_services_that_are_awaited_may_stand_on_each_other() -> None:
+async def test_fifty_services_that_are_awaited_may_stand_on_each_other() -> None:
     """The same where each level is awaited."""
     assembly = Assembly()
     assembly.register(Clock, transient(make_later))
     below: Any = Clock
-    for number in range(100):
+    for number in range(50):
         below = type(f"Level{number}", (), {"__init__": _constructor(below)})
         assembly.register(below, singleton(below))
 

@@ -124,7 +124,7 @@ def test_a_constructor_written_in_c_asks_for_nothing(base: type) -> None:
 
 def test_a_function_without_signature_asks_for_nothing() -> None:
     """Some that are written in C do not tell; they are called without arguments."""
-    with pytest.raises(ValueError, match="no signature found"):
+    with pytest.raises(ValueError, match="signature"):
         inspect.signature(iter)
 
     assert () == dependencies_of(iter)

@@ -55,14 +55,17 @@ class EventHandlersFailed(CqrsError, _Group):
         """Make the group: a message and a list are what ``ExceptionGroup`` wants to be given here."""
         if sys.version_info >= (3, 11):
             return super().__new__(cls, _describe(errors), list(errors))
-        return super().__new__(cls)
+        else:  # noqa: RET505 - type checkers understand an else
+            return super().__new__(cls)
 
     def __init__(self, errors: Sequence[Exception], response: object = None) -> None:
         self.errors = tuple(errors)
         self.response = response
         _Group.__init__(self, _describe(errors), list(errors))
 
-    def derive(self, excs: Sequence[Exception]) -> EventHandlersFailed:
+    def derive(  # type: ignore[override, unused-ignore]  # of exceptions only; on 3.10 there is nothing to override
+        self, excs: Sequence[Exception], /
+    ) -> EventHandlersFailed:
         """Keep the class and the response when ``except*`` splits the group."""
         return EventHandlersFailed(excs, self.response)
 

@@ -100,7 +100,7 @@ def _qualifier(annotation: Annotation) -> str:
 
 def _unfilled(variable: TypeVar) -> Annotation:
     if getattr(variable, "has_default", bool)():  # 3.13
-        return variable.__default__  # type: ignore[attr-defined]  # has_default() says that it is there
+        return variable.__default__  # type: ignore[attr-defined, unused-ignore]  # has_default() says so
     return variable.__bound__ or Any
 
 

@@ -31,9 +31,9 @@ def enum_form(namespace: Namespace, cls: type[Enum]) -> Form:
     # _value_ is documented; .value is a descriptor written in Python.
     if issubclass(cls, Flag):
         expected = f"int of {cls.__name__}"
-        form = Form(
-            expected, (cls,), (int,), write="$._value_", slot="{$!s}", check_read=must_be("int"), read=f"{name}($)"
-        )
+        # Python 3.11 began with flags that drop bits that they do not know, instead of refusing them.
+        check = f"if $.__class__ is not int or {name}($)._value_ != $: raise Mismatch"
+        form = Form(expected, (cls,), (int,), write="$._value_", slot="{$!s}", check_read=check, read=f"{name}($)")
     else:
         pairs = [(member, member.value) for member in cls]
         # Looked up by value: the hash of a member is a method written in Python.
