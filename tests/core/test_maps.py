@@ -476,3 +476,56 @@ def test_an_option_that_means_nothing_is_refused(options: dict[str, Any], named:
     (problem,) = caught.value.problems
     assert isinstance(problem, errors.InvalidOption)
     assert named == problem.option
+
+
+# annotations that mean nothing ---------------------------------------------------------------------------------------
+
+
+class OfNowhere(cqrs.RequestHandler["Nowhere", Answer]):  # type: ignore[name-defined, type-var]
+    async def handle(self, request: Any) -> Answer:
+        return Answer(1)
+
+
+class EventOfNowhere(cqrs.EventHandler["Nowhere"]):  # type: ignore[name-defined, type-var]
+    async def handle(self, event: Any) -> None:
+        return None
+
+
+def test_a_type_parameter_that_means_nothing_is_reported_with_the_rest() -> None:
+    """By bind and by add, for requests and for events; the error names the class and what it speaks of."""
+
+    def requests(mapper: cqrs.RequestMap) -> None:
+        mapper.bind(Ask, OfNowhere)
+        mapper.add(OfNowhere)
+
+    def events(mapper: cqrs.EventMap) -> None:
+        mapper.bind(Told, EventOfNowhere)
+        mapper.add(EventOfNowhere)
+
+    with pytest.raises(errors.WiringError) as caught:
+        bootstrap(commands_mapper=requests, domain_events_mapper=events)
+
+    problems = caught.value.problems
+    assert [errors.UnresolvedAnnotation] * 2 == [type(problem) for problem in problems]  # each told once
+    assert {(OfNowhere, "Nowhere"), (EventOfNowhere, "Nowhere")} == {
+        (problem.owner, problem.text) for problem in problems if isinstance(problem, errors.UnresolvedAnnotation)
+    }
+
+
+def test_maps_can_be_looked_through() -> None:
+    """How many bindings there are, and which, in their order."""
+    requests, events = cqrs.RequestMap(), cqrs.EventMap()
+    requests.bind(Ask, AskHandler)
+    requests.bind(Tell, TellHandler)
+    events.bind(Told, ToldHandler)
+
+    assert (2, 1) == (len(requests), len(events))
+    assert [Ask, Tell] == [binding.request_type for binding in requests]
+    assert [(Told, ToldHandler)] == [(binding.event_type, binding.handler) for binding in events]
+
+
+def test_two_chains_for_one_request_are_named_by_their_links() -> None:
+    """Lists are shown as lists."""
+    (problem,) = problems_of((Ask, [Link]), (Ask, AskHandler))
+
+    assert "Ask is bound to [Link] and to AskHandler." in str(problem)

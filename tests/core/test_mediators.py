@@ -860,3 +860,144 @@ async def test_events_of_a_shared_handler_that_was_cancelled_are_not_handled_wit
     await mediator.send(PlaceOrder("next"))
 
     assert ["place stuck", "place next", "invoice next"] == journal.lines
+
+
+class ForeignScope:
+    """A scope that makes handlers, and writes down how it ends."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def resolve(self, wanted: type[Any]) -> Any:
+        return self._journal if wanted is Journal else wanted(self._journal)
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        self._journal.write(f"closed with {type(error).__name__}" if error else "closed")
+
+
+class ForeignScopingContainer(ForeignContainer):
+    def scope(self, values: Any = None) -> ForeignScope:
+        return ForeignScope(self._journal)
+
+
+async def test_a_foreign_container_with_scopes_has_one_opened_and_closed_for_each_attempt(journal: Journal) -> None:
+    """Handlers of the events are made in it too; those that ask for the mediator are built from it."""
+    mediator = bootstrap(
+        ForeignScopingContainer(journal),
+        commands_mapper=lambda requests: requests.bind(Follow, FollowHandlerWithJournal),
+        domain_events_mapper=lambda events: events.bind(Followed, SendAgain),
+    )
+
+    await mediator.send(Follow(1))
+
+    assert ["depth 1", "depth 0", "closed", "closed"] == journal.lines  # the nested send has a scope of its own
+
+
+class FollowByMediator(cqrs.RequestHandler[Follow, None]):
+    def __init__(self, mediator: cqrs.RequestMediator, journal: Journal) -> None:
+        self._journal = journal
+
+    async def handle(self, request: Follow) -> None:
+        self.events.append(Followed(request.depth))
+        if request.depth:
+            raise PermissionError
+        self._journal.write("handled")
+
+
+async def test_a_handler_that_is_built_in_a_foreign_scope_closes_it_with_its_error(journal: Journal) -> None:
+    """Whether the container makes the handler or not, its scope learns how the attempt ended."""
+    mediator = bootstrap(
+        ForeignScopingContainer(journal),
+        commands_mapper=lambda requests: requests.bind(Follow, FollowByMediator),
+    )
+
+    await mediator.send(Follow(0))
+    with pytest.raises(PermissionError):
+        await mediator.send(Follow(1))
+
+    assert ["handled", "closed", "closed with PermissionError"] == journal.lines
+
+
+async def test_a_scope_that_cannot_make_the_handler_is_closed(journal: Journal) -> None:
+    """The error is the scope's own."""
+
+    class Broken(ForeignScope):
+        async def resolve(self, wanted: type[Any]) -> Any:
+            raise LookupError(wanted.__name__)
+
+    class BrokenContainer(ForeignContainer):
+        def scope(self, values: Any = None) -> ForeignScope:
+            return Broken(self._journal)
+
+    mediator = bootstrap(BrokenContainer(journal), commands_mapper=orders)
+
+    with pytest.raises(LookupError, match="PlaceOrderHandler"):
+        await mediator.send(PlaceOrder("o-1"))
+
+    assert ["closed with LookupError"] == journal.lines
+
+
+class Sharing:
+    """A foreign container that has one object of each type."""
+
+    def __init__(self) -> None:
+        self._made: dict[type[Any], Any] = {}
+
+    async def resolve(self, wanted: type[Any]) -> Any:
+        return self._made.setdefault(wanted, wanted())
+
+
+class LogPlaced(cqrs.EventHandler[Placed]):
+    seen: list[str] = []  # noqa: RUF012 - shared by the one object there is
+
+    async def handle(self, event: Placed) -> None:
+        self.seen.append(event.order_id)
+
+
+async def test_events_of_a_shared_foreign_handler_that_raised_are_dropped() -> None:
+    """As those of the built-in container."""
+    LogPlaced.seen.clear()
+    mediator = bootstrap(
+        Sharing(),
+        commands_mapper=lambda requests: requests.bind(PlaceOrder, FickleHandler),
+        domain_events_mapper=lambda events: events.bind(Placed, LogPlaced),
+    )
+
+    with pytest.raises(PermissionError):
+        await mediator.send(PlaceOrder("first"))
+    await mediator.send(PlaceOrder("second"))
+
+    assert ["second"] == LogPlaced.seen
+
+
+class ScopedWelcome(Welcome):
+    def __init__(self, journal: Journal, session: Session) -> None:
+        super().__init__(journal)
+        self.session = session
+
+
+async def test_a_notification_that_arrives_has_a_scope_for_its_handlers(
+    container: cqrs.SimpleContainer, journal: Journal, sessions: list[Session]
+) -> None:
+    """One for all of them, closed when they are done; the second time as the first."""
+    mediator = bootstrap_events(
+        container, events_mapper=lambda events: events.bind(cqrs.NotificationEvent[Joined], ScopedWelcome)
+    )
+
+    for _ in range(2):
+        await mediator.send(UserJoined(payload=Joined("u-1")))
+
+    assert ["welcome u-1", "session closed"] * 2 == journal.lines
+    assert 2 == len(sessions)
+
+
+def test_a_start_up_that_has_to_wait_says_what_it_needs() -> None:
+    """Outside asyncio and trio nobody could wait for it."""
+
+    async def start() -> None:
+        return None
+
+    mediator = bootstrap(commands_mapper=lambda requests: requests.bind(Follow, FollowHandler), on_startup=[start])
+
+    with pytest.raises(cqrs.errors.NoEventLoop):
+        mediator.send(Follow(0)).send(None)
