@@ -258,3 +258,48 @@ async def test_middlewares_of_an_app_wrap_requests_and_streams(books: Books) -> 
 class Quiet(cqrs.EventHandler[Placed]):
     async def handle(self, event: Placed) -> None:
         return None
+
+
+class Hub(cqrs.App):
+    """An App of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__("hub")
+
+
+class WantsHub(cqrs.RequestHandler[Place, str]):
+    def __init__(self, hub: Hub, app: cqrs.App) -> None:
+        self._is_one = hub is app
+
+    async def handle(self, request: Place) -> str:
+        return f"one: {self._is_one}"
+
+
+async def test_an_app_of_a_subclass_is_found_by_its_own_class_too() -> None:
+    """And no second one is made."""
+    hub = Hub()
+    hub.requests.bind(Place, WantsHub)
+
+    async with hub:
+        assert "one: True" == await hub.send(Place("o-1"))
+
+
+async def test_an_app_that_could_not_start_can_be_mended() -> None:
+    """What is missing may be bound after the error that told so: nothing is in use yet."""
+    app = cqrs.App("orders")
+    app.requests.bind(Place, PlaceHandler)
+    app.events.bind(Placed, Unprovided)
+    with pytest.raises(errors.WiringError):
+        await app.__aenter__()
+
+    app.requests.bind(Letters, LettersHandler)
+
+    with pytest.raises(errors.WiringError, match="1 wiring problem:"):
+        await app.__aenter__()
+
+
+class Unprovided(cqrs.EventHandler[Placed]):
+    def __init__(self, url: str) -> None: ...
+
+    async def handle(self, event: Placed) -> None:
+        return None

@@ -206,3 +206,30 @@ class Ask(cqrs.Request[int]):
 class AskHandler(cqrs.RequestHandler[Ask, int]):
     async def handle(self, request: Ask) -> int:
         return 42
+
+
+async def test_a_start_up_may_send_messages() -> None:
+    """Warming a cache by a query passes the gate that it is behind."""
+
+    async def warm() -> None:
+        LOG.append(f"warmed with {await mediators[0].send(Ping())}")
+
+    mediators = [bootstrap.bootstrap(commands_mapper=ping, on_startup=[warm])]
+
+    with anyio.fail_after(5):
+        await mediators[0].send(Ping())
+
+    assert ["bind", "ping", "warmed with pong", "ping"] == LOG
+
+
+def test_a_start_up_function_that_returns_a_coroutine_is_refused() -> None:
+    """Nobody would await it; the error says what may stand there."""
+    with pytest.raises(cqrs.errors.InvalidOption, match="on_startup"):
+        bootstrap.bootstrap(on_startup=[lambda: later()])  # noqa: PLW0108 - that is the mistake
+
+
+def test_none_is_as_good_as_nothing() -> None:
+    """As in python-cqrs, whose parameters have None for a default."""
+    assert bootstrap.bootstrap(middlewares=None, event_middlewares=None, on_startup=None) is not None
+    assert bootstrap.bootstrap_streaming(middlewares=None, on_startup=None) is not None
+    assert bootstrap.bootstrap_events(middlewares=None, on_startup=None) is not None

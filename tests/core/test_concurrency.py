@@ -85,8 +85,8 @@ async def test_cancelling_ends_every_piece_before_it_returns() -> None:
     assert 4 == ended
 
 
-def test_when_one_piece_is_cancelled_the_others_end_before_the_call_does() -> None:
-    """asyncio: even if they take their time over it, and the caller is cancelled meanwhile, nothing runs on."""
+def test_a_piece_that_takes_its_time_to_clean_up_is_waited_for_and_not_disturbed() -> None:
+    """asyncio: however often the caller is cancelled, and whoever has ended before, the clean-up runs to its end."""
     steps: list[str] = []
 
     async def main() -> None:
@@ -99,13 +99,14 @@ def test_when_one_piece_is_cancelled_the_others_end_before_the_call_does() -> No
             finally:
                 ending.set()
                 await release.wait()
-                steps.append("ended")
+                steps.append("cleaned up")
 
-        async def cancelled() -> None:
-            await begun.wait()
-            raise asyncio.CancelledError
+        async def quick() -> None:
+            await asyncio.Event().wait()
 
-        running = asyncio.ensure_future(run_all([stubborn, cancelled], limit=2))
+        running = asyncio.ensure_future(run_all([stubborn, quick], limit=2))
+        await begun.wait()
+        running.cancel()
         await ending.wait()
         running.cancel()
         await anyio.wait_all_tasks_blocked()
@@ -117,7 +118,27 @@ def test_when_one_piece_is_cancelled_the_others_end_before_the_call_does() -> No
 
     asyncio.run(main())
 
-    assert ["ended", "returned"] == steps
+    assert ["cleaned up", "returned"] == steps
+
+
+def test_a_piece_that_was_cancelled_from_elsewhere_does_not_end_the_others() -> None:
+    """asyncio: they run to their end, and then the call tells."""
+    steps: list[str] = []
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def other() -> None:
+        await checkpoint(3)
+        steps.append("other done")
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await run_all([cancelled, other], limit=2)
+
+    asyncio.run(main())
+
+    assert ["other done"] == steps
 
 
 def test_outside_any_loop_pieces_run_one_after_the_other_and_not_side_by_side() -> None:
@@ -255,3 +276,20 @@ def test_two_threads_that_come_at_the_same_time_both_get_through() -> None:
 
     assert 2 == len(set(ran))
     assert once.is_done
+
+
+async def test_a_step_may_come_back_to_what_it_prepares() -> None:
+    """A start-up that sends a message passes its own gate: waiting for itself would never end."""
+    log: list[str] = []
+
+    async def warm() -> None:
+        await once.run()
+        log.append("warm")
+
+    once = Once([warm])
+
+    with anyio.fail_after(5):
+        await once.run()
+
+    assert ["warm"] == log
+    assert not once.is_entered

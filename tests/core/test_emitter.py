@@ -520,3 +520,41 @@ async def test_events_of_an_event_handler_that_raised_are_dropped(
             await mediator.send(Emit((Animal(),)))
 
     assert ["animal: Animal", "animal: Animal"] == log.lines
+
+
+async def test_a_middleware_of_one_event_does_not_change_the_order(container: cqrs.SimpleContainer, log: Log) -> None:
+    """Events are handled in the order in which they were emitted, wrapped or not."""
+
+    def mapper(events: cqrs.EventMap) -> None:
+        events.bind(Animal, OnAnimal, middlewares=[Tracing("m", log)])
+        events.bind(Countdown, OtherCountdownHandler)
+
+    mediator = bootstrap(container, commands_mapper=emitting, domain_events_mapper=mapper)
+
+    await mediator.send(Emit((Animal(), Countdown(0))))
+
+    assert ["m in", "animal: Animal", "m out", "0'"] == log.lines
+
+
+async def fail_afterwards(event: Any, handle: Any) -> None:
+    """A middleware that fails when the handler has succeeded."""
+    await handle(event)
+    raise ConnectionError
+
+
+async def test_events_of_a_handler_that_succeeded_are_handled_though_its_middleware_failed(
+    container: cqrs.SimpleContainer, log: Log
+) -> None:
+    """What happened, happened; the middleware's error is told all the same."""
+    mediator = bootstrap(
+        container,
+        commands_mapper=emitting,
+        domain_events_mapper=lambda events: events.bind(Countdown, CountdownHandler),
+        event_middlewares=[fail_afterwards],
+    )
+
+    with pytest.raises(EventHandlersFailed) as caught:
+        await mediator.send(Emit((Countdown(1),)))
+
+    assert ["1", "0"] == log.lines
+    assert [ConnectionError, ConnectionError] == [type(error) for error in caught.value.errors]

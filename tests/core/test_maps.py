@@ -109,7 +109,7 @@ def test_two_handlers_for_one_request_are_refused() -> None:
     assert "remove one of the two, or bind a list of CORRequestHandler classes" in str(problem)
 
 
-@pytest.mark.parametrize("handler", [int, "AskHandler", AskHandler(), None, ToldHandler])
+@pytest.mark.parametrize("handler", [int, list[int], "AskHandler", AskHandler(), None, ToldHandler])
 def test_what_is_no_handler_class_is_refused(handler: Any) -> None:
     """A class of something else, a name, an object, nothing, a handler of events."""
     (problem,) = problems_of((Ask, handler))
@@ -451,6 +451,20 @@ def test_a_middleware_that_cannot_wrap_a_stream_is_refused_and_not_ignored() -> 
     assert "it needs `async def stream(self, request, handle)` with `yield`" in str(problem)
 
 
+class NotStreaming(RequestsOnly):
+    async def stream(self, request: Any, handle: Any) -> Any:
+        return handle(request)  # forgotten: yield
+
+
+def test_a_stream_middleware_that_does_not_yield_is_refused() -> None:
+    """Iterating over it would fail with the first message."""
+    with pytest.raises(errors.WiringError, match="cannot wrap a stream"):
+        bootstrap_streaming(
+            commands_mapper=lambda requests: requests.bind(Ask, CountHandler),
+            middlewares=[NotStreaming()],  # type: ignore[list-item]  # that is the mistake
+        )
+
+
 def test_a_middleware_class_in_place_of_an_object_is_refused() -> None:
     """Calling the class would make an object instead of handling anything."""
     with pytest.raises(errors.WiringError, match="cannot wrap a request"):
@@ -465,6 +479,9 @@ def test_a_middleware_class_in_place_of_an_object_is_refused() -> None:
     [
         ({"max_concurrent_event_handlers": 0, "concurrent_event_handle_enable": True}, "max_concurrent_event_handlers"),
         ({"max_event_depth": 0}, "max_event_depth"),
+        ({"max_event_depth": 1.5}, "max_event_depth"),
+        ({"max_event_depth": None}, "max_event_depth"),
+        ({"message_broker": "kafka://localhost"}, "message_broker"),
         ({"event_errors": "ignore"}, "event_errors"),
     ],
 )

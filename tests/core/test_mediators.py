@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 import pytest
@@ -13,6 +14,8 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core.bootstrap import bootstrap, bootstrap_events, bootstrap_streaming
 from cqrs_core.errors import EventHandlersFailed, HandlerNotFound
+
+T = TypeVar("T")
 
 
 class Placed(cqrs.DomainEvent):
@@ -1001,3 +1004,212 @@ def test_a_start_up_that_has_to_wait_says_what_it_needs() -> None:
 
     with pytest.raises(cqrs.errors.NoEventLoop):
         mediator.send(Follow(0)).send(None)
+
+
+# what a review found -------------------------------------------------------------------------------------------------
+
+
+class Committed(cqrs.RequestHandler[PlaceOrder, OrderId]):
+    def __init__(self, session: Session) -> None: ...
+
+    async def handle(self, request: PlaceOrder) -> OrderId:
+        self.events.append(Placed(request.order_id))
+        return OrderId(request.order_id)
+
+
+class CommittedLink(cqrs.CORRequestHandler[PlaceOrder, OrderId]):
+    def __init__(self, session: Session) -> None: ...
+
+    async def handle(self, request: PlaceOrder) -> OrderId | None:
+        self.events.append(Placed(request.order_id))
+        return OrderId(request.order_id)
+
+
+class CommittedStream(cqrs.StreamingRequestHandler[CountTo, int]):
+    def __init__(self, session: Session) -> None: ...
+
+    async def handle(self, request: CountTo) -> AsyncIterator[int]:
+        self.events.append(Placed("1"))
+        yield 1
+
+
+async def test_a_failing_event_handler_does_not_make_the_scope_of_its_command_roll_back(
+    container: cqrs.SimpleContainer, journal: Journal
+) -> None:
+    """DESIGN 4.1: the command has taken effect; so a handler's, a chain's and a stream's scope end without an error."""
+
+    async def session() -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        except BaseException:
+            journal.write("rollback")
+            raise
+        journal.write("commit")
+
+    container.scoped(Session, session)
+
+    def failing(events: cqrs.EventMap) -> None:
+        events.bind(Placed, FailingHandler)
+
+    single = bootstrap(container, commands_mapper=lambda r: r.add(Committed), domain_events_mapper=failing)
+    chain = bootstrap(
+        container, commands_mapper=lambda r: r.bind(PlaceOrder, [CommittedLink]), domain_events_mapper=failing
+    )
+    streams = bootstrap_streaming(
+        container, commands_mapper=lambda r: r.add(CommittedStream), domain_events_mapper=failing
+    )
+
+    for sending in (single.send(PlaceOrder("a")), chain.send(PlaceOrder("b")), streams.stream(CountTo(1)).__anext__()):
+        with pytest.raises(EventHandlersFailed):
+            await sending
+
+    assert ["commit"] * 3 == journal.lines
+
+
+class Nested(cqrs.RequestHandler[Follow, None]):
+    """Sends a command whose event handlers fail."""
+
+    def __init__(self, mediator: cqrs.RequestMediator, session: Session) -> None:
+        self._mediator = mediator
+
+    async def handle(self, request: Follow) -> None:
+        await self._mediator.send(PlaceOrder("o-1"))
+
+
+async def test_a_nested_command_whose_events_failed_is_an_error_of_the_handler_that_sent_it(
+    container: cqrs.SimpleContainer, journal: Journal
+) -> None:
+    """The outer scope sees it, unless the handler deals with it."""
+
+    async def session() -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        except EventHandlersFailed:
+            journal.write("outer rollback")
+            raise
+
+    def requests(mapper: cqrs.RequestMap) -> None:
+        mapper.add(Nested)
+        mapper.add(PlaceOrderHandler)
+
+    container.scoped(Session, session)
+    mediator = bootstrap(
+        container,
+        commands_mapper=requests,
+        domain_events_mapper=lambda events: events.bind(Placed, FailingHandler),
+    )
+
+    with pytest.raises(EventHandlersFailed):
+        await mediator.send(Follow(0))
+
+    assert ["place o-1", "outer rollback"] == journal.lines
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenHandler(cqrs.RequestHandler[PlaceOrder, OrderId]):
+    journal: Journal
+
+    async def handle(self, request: PlaceOrder) -> OrderId:
+        self.events.append(Placed(request.order_id))
+        if request.order_id == "refused":
+            raise PermissionError(request.order_id)
+        return OrderId(request.order_id)
+
+
+async def test_a_handler_may_be_a_frozen_dataclass(container: cqrs.SimpleContainer, journal: Journal) -> None:
+    """It gathers events like any other, and its errors come out as they are."""
+    mediator = bootstrap(
+        container, commands_mapper=lambda requests: requests.add(FrozenHandler), domain_events_mapper=shipping_only
+    )
+
+    await mediator.send(PlaceOrder("o-1"))
+    with pytest.raises(PermissionError, match="refused"):
+        await mediator.send(PlaceOrder("refused"))
+
+    assert ["ship o-1"] == journal.lines
+
+
+class AssigningHandler(cqrs.RequestHandler[PlaceOrder, OrderId]):
+    def __init__(self) -> None:
+        self.events = []  # type: ignore[misc]  # read-only for type checkers, and yet written by some
+
+    async def handle(self, request: PlaceOrder) -> OrderId:
+        self.events.append(Placed(request.order_id))
+        return OrderId(request.order_id)
+
+
+async def test_a_handler_may_assign_its_list_of_events(container: cqrs.SimpleContainer, journal: Journal) -> None:
+    """What is appended to that list is handled."""
+    mediator = bootstrap(
+        container, commands_mapper=lambda requests: requests.add(AssigningHandler), domain_events_mapper=shipping_only
+    )
+
+    await mediator.send(PlaceOrder("o-1"))
+
+    assert ["ship o-1"] == journal.lines
+
+
+@pytest.mark.parametrize("garbage", [Placed, "placed", None, PlaceOrder("o-1")])
+async def test_what_is_no_event_is_refused_and_not_lost(container: cqrs.SimpleContainer, garbage: Any) -> None:
+    """A class whose parentheses were forgotten, a text, nothing, a request: emitted or sent, somebody is told."""
+
+    class Emitting(PlaceOrderHandler):
+        async def handle(self, request: PlaceOrder) -> OrderId:
+            self.events.append(garbage)
+            return OrderId(request.order_id)
+
+    mediator = bootstrap(container, commands_mapper=lambda requests: requests.bind(PlaceOrder, Emitting))
+
+    with pytest.raises(EventHandlersFailed) as emitted:
+        await mediator.send(PlaceOrder("o-1"))
+    with pytest.raises(EventHandlersFailed) as sent:
+        await bootstrap_events(container).send(garbage)
+
+    assert [cqrs.errors.NotAMessage] * 2 == [type(e) for e in (*emitted.value.errors, *sent.value.errors)]
+    assert OrderId("o-1") == emitted.value.response
+
+
+async def test_a_class_that_is_sent_in_place_of_an_instance_is_told_so(container: cqrs.SimpleContainer) -> None:
+    """The parentheses were forgotten."""
+    mediator = bootstrap(container, commands_mapper=orders)
+
+    with pytest.raises(HandlerNotFound, match="add the parentheses"):
+        mediator.send(PlaceOrder)  # type: ignore[arg-type]  # that is the mistake
+
+
+class Changed(cqrs.DomainEvent, Generic[T]):
+    value: T
+
+
+class OnChanged(cqrs.EventHandler[Changed[int]]):
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def handle(self, event: Changed[int]) -> None:
+        self._journal.write(f"changed to {event.value}")
+
+
+class OnAnyNotification(cqrs.EventHandler[cqrs.NotificationEvent[Any]]):
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def handle(self, event: cqrs.NotificationEvent[Any]) -> None:
+        self._journal.write(f"any {type(event.payload).__name__}")
+
+
+async def test_a_generic_event_is_handled_by_those_of_its_aliases(
+    container: cqrs.SimpleContainer, journal: Journal
+) -> None:
+    """Changed[int](1) is an instance of Changed; a notification of Any is a notification of anything."""
+
+    def mapper(events: cqrs.EventMap) -> None:
+        events.bind(Changed[int], OnChanged)
+        events.add(OnAnyNotification)
+
+    mediator = bootstrap_events(container, events_mapper=mapper)
+
+    await mediator.send(Changed[int](1))
+    await mediator.send(Changed(2))
+    await mediator.send(UserJoined(payload=Joined("u-1")))
+
+    assert ["changed to 1", "changed to 2", "any Joined"] == journal.lines

@@ -406,3 +406,32 @@ class Patient(cqrs.CORRequestHandler[Pay, str]):
         for _ in range(3):
             await anyio.lowlevel.checkpoint()
         return await self.next(request)
+
+
+class Forgive(cqrs.CORRequestHandler[Pay, str]):
+    async def handle(self, request: Pay) -> str | None:
+        try:
+            return await self.next(request)
+        except PermissionError:
+            return "forgiven"
+
+
+class TryAndRefuse(cqrs.CORRequestHandler[Pay, str]):
+    async def handle(self, request: Pay) -> str | None:
+        self.events.append(Tried("refused"))
+        raise PermissionError(request.method)
+
+
+async def test_events_of_a_link_that_raised_are_dropped_though_another_goes_on(
+    container: cqrs.SimpleContainer, journal: Journal
+) -> None:
+    """It failed, so they did not happen."""
+    mediator = bootstrap(
+        container,
+        commands_mapper=lambda requests: requests.bind(Pay, [Forgive, TryAndRefuse]),
+        domain_events_mapper=tried,
+    )
+
+    assert "forgiven" == await mediator.send(Pay("cash"))
+
+    assert [] == journal.lines

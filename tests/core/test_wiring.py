@@ -120,9 +120,13 @@ def source_of(container: Any, *handlers: type, mediator: object = None) -> Handl
 class Part:
     def __init__(self, *problems: CqrsError) -> None:
         self.problems = list(problems)
+        self.is_frozen = False
 
     def wire(self) -> list[CqrsError]:
         return self.problems
+
+    def freeze(self) -> None:
+        self.is_frozen = True
 
 
 def test_parts_without_problems_are_wired() -> None:
@@ -134,9 +138,21 @@ def test_parts_without_problems_are_wired() -> None:
             wired.append("part")
             return super().wire()
 
-    wire(Noted(), Noted())
+    parts = [Noted(), Noted()]
+    wire(*parts)
 
     assert ["part", "part"] == wired
+    assert [True, True] == [part.is_frozen for part in parts]
+
+
+def test_parts_are_frozen_only_if_nothing_is_wrong_with_any() -> None:
+    """What is wrong with one may be mended in another."""
+    sound, faulty = Part(), Part(MissingDependency(NeedsPort, "port", Port))
+
+    with pytest.raises(WiringError):
+        wire(sound, faulty)
+
+    assert [False, False] == [sound.is_frozen, faulty.is_frozen]
 
 
 def test_the_problems_of_all_parts_are_raised_at_once() -> None:

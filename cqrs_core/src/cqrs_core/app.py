@@ -69,7 +69,7 @@ class App:
         self.events = EventMap()
         self._own_container = SimpleContainer() if container is None else None
         source = HandlerSource(self._own_container or container)
-        source.offer(App, self)
+        source.offer_as_all(self, App)
         self._emitter = EventEmitter(
             self.events,
             source,
@@ -101,7 +101,11 @@ class App:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop: nothing can be sent any more, and what the App's own container made is ended."""
+        """
+        Stop: nothing can be sent any more, and what the App's own container made is ended.
+
+        Messages that other tasks have under way are not waited for: end those tasks before leaving the block.
+        """
         self._is_started = False
         if self._own_container is not None:
             await self._own_container.aclose()

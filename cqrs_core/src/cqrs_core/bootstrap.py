@@ -7,10 +7,12 @@ program with several mediators, and for what it shares between them, see :class:
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cqrs_core.concurrency import Once
 from cqrs_core.emitter import EventEmitter
+from cqrs_core.errors import InvalidOption
 from cqrs_core.maps import EventMap, RequestMap, is_coroutine_callable
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
 from cqrs_core.wiring import HandlerSource, wire
@@ -33,12 +35,12 @@ def bootstrap(
     di_container: Container | None = None,
     *,
     message_broker: Publisher | None = None,
-    middlewares: Iterable[RequestMiddleware] = (),
-    event_middlewares: Iterable[EventMiddleware] = (),
+    middlewares: Iterable[RequestMiddleware] | None = None,
+    event_middlewares: Iterable[EventMiddleware] | None = None,
     commands_mapper: FillRequests | None = None,
     queries_mapper: FillRequests | None = None,
     domain_events_mapper: FillEvents | None = None,
-    on_startup: OnStartup = (),
+    on_startup: OnStartup | None = None,
     max_concurrent_event_handlers: int = 1,
     concurrent_event_handle_enable: bool = False,
     max_event_depth: int = 32,
@@ -73,14 +75,14 @@ def bootstrap(
         _filled(EventMap(), domain_events_mapper),
         source,
         publisher=message_broker,
-        middlewares=event_middlewares,
+        middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         on_error=event_errors,
         is_polymorphic=polymorphic,
     )
     requests = _filled(RequestMap(), commands_mapper, queries_mapper)
-    mediator = RequestMediator(requests, source, emitter, middlewares=middlewares, startup=startup)
+    mediator = RequestMediator(requests, source, emitter, middlewares=middlewares or (), startup=startup)
     wire(emitter, mediator)
     return mediator
 
@@ -89,12 +91,12 @@ def bootstrap_streaming(
     di_container: Container | None = None,
     *,
     message_broker: Publisher | None = None,
-    middlewares: Iterable[StreamMiddleware] = (),
-    event_middlewares: Iterable[EventMiddleware] = (),
+    middlewares: Iterable[StreamMiddleware] | None = None,
+    event_middlewares: Iterable[EventMiddleware] | None = None,
     commands_mapper: FillRequests | None = None,
     queries_mapper: FillRequests | None = None,
     domain_events_mapper: FillEvents | None = None,
-    on_startup: OnStartup = (),
+    on_startup: OnStartup | None = None,
     max_concurrent_event_handlers: int = 10,
     concurrent_event_handle_enable: bool = True,
     max_event_depth: int = 32,
@@ -113,14 +115,14 @@ def bootstrap_streaming(
         _filled(EventMap(), domain_events_mapper),
         source,
         publisher=message_broker,
-        middlewares=event_middlewares,
+        middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         on_error=event_errors,
         is_polymorphic=polymorphic,
     )
     requests = _filled(RequestMap(), commands_mapper, queries_mapper)
-    mediator = StreamingRequestMediator(requests, source, emitter, middlewares=middlewares, startup=startup)
+    mediator = StreamingRequestMediator(requests, source, emitter, middlewares=middlewares or (), startup=startup)
     wire(emitter, mediator)
     return mediator
 
@@ -129,9 +131,9 @@ def bootstrap_events(
     di_container: Container | None = None,
     *,
     message_broker: Publisher | None = None,
-    middlewares: Iterable[EventMiddleware] = (),
+    middlewares: Iterable[EventMiddleware] | None = None,
     events_mapper: FillEvents | None = None,
-    on_startup: OnStartup = (),
+    on_startup: OnStartup | None = None,
     max_concurrent_event_handlers: int = 1,
     concurrent_event_handle_enable: bool = False,
     max_event_depth: int = 32,
@@ -155,7 +157,7 @@ def bootstrap_events(
         _filled(EventMap(), events_mapper),
         source,
         publisher=message_broker,
-        middlewares=middlewares,
+        middlewares=middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         is_polymorphic=polymorphic,
@@ -172,12 +174,16 @@ def _filled(target: Map, *fillers: Callable[[Map], object] | None) -> Map:
     return target
 
 
-def _startup(steps: OnStartup) -> Once:
+def _startup(steps: OnStartup | None) -> Once:
     """Run the plain functions, and keep the coroutine functions for the first message."""
     later = []
-    for step in steps:
+    for step in steps or ():
         if is_coroutine_callable(step):
             later.append(step)
-        else:
-            step()
+            continue
+        result = step()
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise InvalidOption("on_startup", step, "coroutine functions, and functions that leave nothing to await")
     return Once(later)  # type: ignore[arg-type]  # the coroutine functions among them

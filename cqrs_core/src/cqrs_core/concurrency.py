@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.errors import NoEventLoop
@@ -92,10 +93,12 @@ async def _in_tasks(worker: Callable[[], Awaitable[None]], count: int) -> None:
 
     tasks = [asyncio.ensure_future(run()) for _ in range(count)]
     try:
-        # Not a TaskGroup, which Python 3.10 lacks.
-        await asyncio.gather(*tasks)
+        # Not a TaskGroup, which Python 3.10 lacks; and not gather, which would cancel twice those that clean up.
+        await asyncio.wait(tasks)
     finally:
         await _end(tasks)
+    for task in tasks:
+        task.result()
 
 
 async def _end(tasks: list[Any]) -> None:
@@ -119,6 +122,10 @@ async def _end(tasks: list[Any]) -> None:
         raise interrupted
 
 
+#: What the current task has entered, through whatever calls.
+_entered: ContextVar[tuple[Once, ...]] = ContextVar("_entered", default=())
+
+
 class Once:
     """
     Steps that must have succeeded, in order, before the first message goes on its way.
@@ -137,20 +144,26 @@ class Once:
         """Whether every step has succeeded."""
         return not self._steps
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether a step of this is what is running here: then waiting for it would never end."""
+        return self in _entered.get()
+
     async def run(self) -> None:
         """
-        Return when every step has succeeded.
+        Return when every step has succeeded; at once, if one of them is what is running here.
 
         Raises:
             Exception: What the first step that failed raised, to the one who ran it.
         """
-        while self._steps:
+        while self._steps and not self.is_entered:
             gate = self._runner
             if gate is not None and gate.is_of_this_loop():
                 await gate.wait()
                 continue
             # A gate of another loop belongs to a loop that was ended in the middle of a step.
             self._runner = gate = _Gate()
+            token = _entered.set((*_entered.get(), self))
             try:
                 while self._steps:
                     step = self._steps[0]
@@ -158,6 +171,7 @@ class Once:
                     if self._steps and self._steps[0] is step:  # else another thread has been here
                         self._steps.popleft()
             finally:
+                _entered.reset(token)
                 if self._runner is gate:
                     self._runner = None
                 gate.open()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any, Literal
 
 from cqrs_core.concurrency import run_all
 from cqrs_core.errors import EventCascadeTooDeep, EventHandlersFailed, InvalidOption, NoPublisher
-from cqrs_core.maps import notification_keys
-from cqrs_core.messages import NotificationEvent
+from cqrs_core.maps import binding_keys
+from cqrs_core.messages import Event, NotificationEvent
 from cqrs_core.pipeline import middleware_problems
-from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, react
+from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, react, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cqrs_core.broker import Publisher
     from cqrs_core.errors import CqrsError
     from cqrs_core.maps import EventMap
-    from cqrs_core.messages import Event
     from cqrs_core.pipeline import EventMiddleware
     from cqrs_core.reactions import Job, Outcome, Plan
     from cqrs_core.wiring import HandlerSource, Resolve
@@ -75,14 +74,12 @@ class EventEmitter:
         #: The same for what has come by: what becomes of it.
         self._plans: dict[Any, Plan] = {}
         self._needs_scope = False
+        #: Handlers run as they come. Not so if any is wrapped or may run beside others: then all wait for their turn.
+        self._is_plain = True
         self._resolve: Resolve
-        self._is_wired = False
 
     def wire(self) -> list[CqrsError]:
-        """Freeze the map, and tell everything that is wrong: errors, none of them raised."""
-        if self._is_wired:
-            return []
-        self._event_map.freeze()
+        """Get ready, and tell everything that is wrong: errors, none of them raised."""
         problems = [*self._limit_problems(), *self._event_map.problems()]
         problems.extend(middleware_problems(self._middlewares, "event"))
         for bound in self._event_map:
@@ -95,20 +92,33 @@ class EventEmitter:
 
     def _limit_problems(self) -> list[CqrsError]:
         limits = {"max_concurrent_event_handlers": self._max_concurrent, "max_event_depth": self._max_depth}
-        found: list[CqrsError] = [InvalidOption(n, limit, "at least 1") for n, limit in limits.items() if limit < 1]
+        found: list[CqrsError] = [
+            InvalidOption(name, limit, "a whole number, at least 1")
+            for name, limit in limits.items()
+            if not isinstance(limit, int) or limit < 1
+        ]
+        if self._publisher is not None and not callable(getattr(self._publisher, "publish", None)):
+            found.append(InvalidOption("message_broker", self._publisher, "an object with `async def publish(event)`"))
         if self._on_error not in ("raise", "log"):
             found.append(InvalidOption("event_errors", self._on_error, "'raise' or 'log'"))
         return found
 
+    def freeze(self) -> None:
+        """Refuse changes of the map from now on."""
+        self._event_map.freeze()
+
     def _put_together(self) -> None:
+        self._bound.clear()
+        self._plans.clear()
+        self._is_plain = self._max_concurrent == 1
         for event_type, handler, middlewares in self._event_map:
             reaction = Reaction(handler, (*self._middlewares, *middlewares))
-            for key in notification_keys(event_type) if get_origin(event_type) else (event_type,):
+            self._is_plain = self._is_plain and not reaction.middlewares
+            for key in binding_keys(event_type):
                 self._bound.setdefault(key, []).append(reaction)
         has_scopes = self._source.open_scope is not None
         self._needs_scope = has_scopes and any(self._source.maker(bound.handler) is None for bound in self._event_map)
         self._resolve = self._source.resolver()
-        self._is_wired = True
 
     def emit(
         self, events: Sequence[Event], resolve: Resolve | None = None, response: object = None
@@ -188,16 +198,16 @@ class EventEmitter:
         """Do what was put off, several at a time if that is allowed; what it brings is added in its own order."""
         jobs = outcome.take_jobs()
         in_parallel = self._max_concurrent > 1 and len(jobs) > 1
-        brought: list[Sequence[Event]] = [()] * len(jobs)
+        brought: list[list[Event]] = [[] for _ in jobs]
 
         async def run(number: int, job: Job) -> None:
             try:
                 if in_parallel and self._needs_scope:
                     # What a scope shares, such as a session, is not shared by handlers that run at the same time.
                     async with self._source.resolving() as own:
-                        brought[number] = await react(job.event, job.reaction, own)
+                        await react(job.event, job.reaction, own, brought[number])
                 else:
-                    brought[number] = await react(job.event, job.reaction, resolve)
+                    await react(job.event, job.reaction, resolve, brought[number])
             except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
                 outcome.errors.append(error)
 
@@ -225,6 +235,8 @@ class EventEmitter:
         """Put together, once, what becomes of an event that was emitted."""
         if issubclass(event_type, NotificationEvent):
             plan: Plan = put_out
+        elif Event not in event_type.__mro__:
+            plan = refuse
         else:
             plan = self._plan_for(event_type.__mro__ if self._is_polymorphic else (event_type,))
         self._plans[event_type] = plan
@@ -241,13 +253,13 @@ class EventEmitter:
                 if base is event_type or self._is_polymorphic:
                     keys.append(base)
                 # bind(NotificationEvent[P], ...) serves subclasses of NotificationEvent as well: P decides.
-                keys.extend((base, payload) for payload in payload_types)
+                keys.extend((base, payload) for payload in (*payload_types, Any))
             self._plans[key] = self._plan_for(keys)
         return self._plans[key]
 
     def _plan_for(self, keys: Iterable[Any]) -> Plan:
         reactions = self._bound_to(keys)
-        if self._max_concurrent == 1 and not any(reaction.middlewares for reaction in reactions):
+        if self._is_plain:
             makers = [self._source.maker(reaction.handler) for reaction in reactions]
             return one_after_the_other([reaction.handler for reaction in reactions], makers)
         return put_off(reactions)

@@ -43,8 +43,21 @@ class EventSource:
         """The events that this object has gathered for the message it is handling."""
         events = self.pending_events
         if not isinstance(events, list):
-            self.pending_events = events = []
+            events = []
+            self._keep(events)
         return events
+
+    if not TYPE_CHECKING:  # type checkers would want every override to be writable as well
+
+        @events.setter
+        def events(self, events: list[Event]) -> None:
+            self._keep(events)
+
+    def _keep(self, events: Sequence[Event]) -> None:
+        try:
+            self.pending_events = events
+        except AttributeError:  # a frozen dataclass
+            object.__setattr__(self, "pending_events", events)
 
     def clear_events(self) -> None:
         """Forget the gathered events; called when the mediator has taken them from an override of :attr:`events`."""
@@ -55,12 +68,13 @@ class EventSource:
     def take_events(self) -> Sequence[Event]:
         """Hand over the gathered events and forget them, so that an object that serves again never repeats them."""
         events = self.pending_events
-        self.pending_events = ()
+        if events:
+            self._keep(())
         return events
 
 
 def _take_from_override(self: EventSource) -> Sequence[Event]:
-    events = tuple(self.events)
+    events = tuple(self.events or ())
     self.clear_events()
     return events
 

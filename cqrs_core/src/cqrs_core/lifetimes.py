@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cqrs_core.concurrency import Once
+from cqrs_core.errors import DependencyCycle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -171,6 +172,8 @@ async def _made_once(
 
     while key not in made:
         once = being_made.setdefault(name, Once([step]))
+        if once.is_entered:
+            raise DependencyCycle([key, key])
         await once.run()
         if being_made.get(name) is once:
             del being_made[name]

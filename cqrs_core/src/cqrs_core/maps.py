@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar, get_args, get_origin
 
 from cqrs_core.errors import (
     CqrsError,
@@ -52,11 +52,8 @@ class RequestBinding(NamedTuple):
     @property
     def is_stream(self) -> bool:
         """Whether it is answered by a stream."""
-        return (
-            not self.is_chain
-            and isinstance(self.handlers[0], type)
-            and issubclass(self.handlers[0], StreamingRequestHandler)
-        )
+        first = self.handlers[0] if self.handlers else None
+        return not self.is_chain and is_class(first) and issubclass(first, StreamingRequestHandler)
 
 
 class EventBinding(NamedTuple):
@@ -100,7 +97,7 @@ class RequestMap:
         is_chain = isinstance(handler, Sequence) and not isinstance(handler, str)
         handlers: tuple[type, ...] = tuple(handler) if is_chain else (handler,)  # type: ignore[arg-type, assignment]  # ditto
         request_type = get_origin(request) or request  # Page[User]() is an instance of Page
-        self._bindings.append(RequestBinding(request_type, handlers, is_chain, tuple(middlewares)))
+        self._bindings.append(RequestBinding(request_type, handlers, is_chain, tuple(middlewares or ())))
 
     def add(
         self,
@@ -168,7 +165,7 @@ class EventMap:
         """
         if self._is_frozen:
             raise MapFrozen(type(self).__name__, event)
-        self._bindings.append(EventBinding(event, handler, tuple(middlewares)))
+        self._bindings.append(EventBinding(event, handler, tuple(middlewares or ())))
 
     def add(self, handler: type[EventHandler[Any]], *, middlewares: Iterable[EventMiddleware] = ()) -> None:
         """Bind *handler* to the event, or to each event of the union, that its type parameter names."""
@@ -196,10 +193,23 @@ class EventMap:
         return len(self._bindings)
 
 
-def notification_keys(target: Any) -> tuple[tuple[type, Any], ...]:  # noqa: ANN401 - a class or an alias
-    """Give the keys (class, payload type) of ``NotificationEvent[P]``: one for each member if P is a union."""
-    origin, (payload, *_) = get_origin(target), get_args(target)
-    return tuple((origin, get_origin(member) or member) for member in union_members(payload))
+def binding_keys(target: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a class or an alias
+    """
+    Give the keys under which the handlers of *target* are kept.
+
+    A class is its own key, and that of its aliases (``Changed[int]()`` is an instance of ``Changed``). Of
+    ``NotificationEvent[P]`` it is the class with the payload's: one for each member of a union, ``Any`` for all.
+    """
+    origin = get_origin(target)
+    if origin is None or not issubclass(origin, NotificationEvent):
+        return (origin or target,)
+    members = union_members(get_args(target)[0])
+    return tuple((origin, Any if isinstance(member, TypeVar) else get_origin(member) or member) for member in members)
+
+
+def is_class(thing: object) -> TypeGuard[type]:
+    """Tell whether *thing* is a class; ``list[int]`` passes for one on Python 3.10, and is none."""
+    return isinstance(thing, type) and get_origin(thing) is None
 
 
 def is_coroutine_callable(function: Any) -> bool:  # noqa: ANN401 - anything that was given for a function
@@ -211,7 +221,7 @@ def is_coroutine_callable(function: Any) -> bool:  # noqa: ANN401 - anything tha
 
 
 def _handler_classes(handlers: Iterable[object]) -> list[type]:
-    classes = (handler for handler in handlers if isinstance(handler, type) and issubclass(handler, EventSource))
+    classes = (handler for handler in handlers if is_class(handler) and issubclass(handler, EventSource))
     return list(dict.fromkeys(classes))
 
 
@@ -221,7 +231,7 @@ def _target(binding: RequestBinding) -> object:
 
 def _declared(handler: Any, kinds: Sequence[type], index: int) -> Any:  # noqa: ANN401 - see type_argument
     for kind in kinds:
-        if isinstance(handler, type) and issubclass(handler, kind):
+        if is_class(handler) and issubclass(handler, kind):
             return type_argument(handler, kind, index)
     return MISSING
 
@@ -242,14 +252,14 @@ def _declared_messages(handler: Any, kinds: Sequence[type], problems: list[CqrsE
 def _request_problems(binding: RequestBinding) -> list[CqrsError]:
     handlers, is_chain = binding.handlers, binding.is_chain
     request_type: Any = binding.request_type  # what was bound may be anything
-    if not (isinstance(request_type, type) and issubclass(request_type, Request)):
+    if not (is_class(request_type) and issubclass(request_type, Request)):
         return [NotAMessage(request_type, Request)]
     if not handlers:
         return [EmptyChain(request_type)]
     kinds = (CORRequestHandler,) if is_chain else (RequestHandler, StreamingRequestHandler)
     found: list[CqrsError] = []
     for handler in handlers:
-        if isinstance(handler, type) and issubclass(handler, kinds):
+        if is_class(handler) and issubclass(handler, kinds):
             found.extend(_handler_problems(handler))
             found.extend(_type_problems(handler, request_type, kinds))
         else:
@@ -260,9 +270,9 @@ def _request_problems(binding: RequestBinding) -> list[CqrsError]:
 def _event_problems(binding: EventBinding) -> list[CqrsError]:
     event_type, handler, _ = binding
     event_class = get_origin(event_type) or event_type
-    if not (isinstance(event_class, type) and issubclass(event_class, Event)):
+    if not (is_class(event_class) and issubclass(event_class, Event)):
         return [NotAMessage(event_type, Event)]
-    if not (isinstance(handler, type) and issubclass(handler, EventHandler)):
+    if not (is_class(handler) and issubclass(handler, EventHandler)):
         return [NotAHandler(handler, event_type, [EventHandler.__name__])]
     found = _handler_problems(handler)
     try:
@@ -314,7 +324,7 @@ def _accepts(declared: Any, message: Any) -> bool:  # noqa: ANN401 - annotations
     if declared in (MISSING, Any) or isinstance(declared, TypeVar) or declared == message:
         return True
     declared_class, message_class = get_origin(declared) or declared, get_origin(message) or message
-    if not (isinstance(declared_class, type) and issubclass(message_class, declared_class)):
+    if not (is_class(declared_class) and issubclass(message_class, declared_class)):
         return False
     if issubclass(message_class, NotificationEvent) and get_args(declared):
         return _same_payload(declared, message)

@@ -56,7 +56,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         #: What a message goes through. Until the start-up is done, that comes first.
         self._plans: dict[type, Plan] = {}
         self._plans_after_startup: dict[type, Plan] = {}
-        source.offer(type(self), self)
+        source.offer_as_all(self, _RequestPlans)
 
     @abc.abstractmethod
     def _plan(self, binding: RequestBinding) -> Plan | None:
@@ -67,8 +67,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         """Put what must be done before the first message before *plan*."""
 
     def wire(self) -> list[CqrsError]:
-        """Freeze the map, and tell everything that is wrong: errors, none of them raised."""
-        self._request_map.freeze()
+        """Get ready, and tell everything that is wrong: errors, none of them raised."""
         problems = self._request_map.problems()
         for bound in self._request_map:
             kind = "stream" if bound.is_stream else "request"
@@ -82,6 +81,10 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
             if self._startup is not None and not self._startup.is_done:
                 self._plans = {request: self._after_startup(plan) for request, plan in self._plans.items()}
         return problems
+
+    def freeze(self) -> None:
+        """Refuse changes of the map from now on."""
+        self._request_map.freeze()
 
     async def _start(self) -> None:
         if self._startup is not None:
@@ -99,6 +102,8 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
 
     def _hint(self, request_type: type) -> str:
         name = name_of(request_type)
+        if issubclass(request_type, type):
+            return "A class was sent where one of its instances was meant: add the parentheses."
         if issubclass(request_type, Event):
             return f"{name} is an event, and events are published: EventMediator.send, or App.publish."
         bound = {binding.request_type: binding for binding in self._request_map}
@@ -206,7 +211,7 @@ class EventMediator:
         self._deliver = emitter.deliver
         if startup is not None and not startup.is_done:
             self._deliver = partial(self._start_and_deliver, startup)
-        source.offer(EventMediator, self)
+        source.offer_as_all(self, EventMediator)
 
     def send(self, event: Event) -> Coroutine[Any, Any, None]:
         """
@@ -220,6 +225,9 @@ class EventMediator:
     def wire(self) -> list[CqrsError]:
         """Nothing of its own can be wrong."""
         return []
+
+    def freeze(self) -> None:
+        """There is nothing of its own to change."""
 
     async def _start_and_deliver(self, startup: Once, event: Event) -> None:
         await startup.run()

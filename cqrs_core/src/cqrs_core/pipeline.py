@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cqrs_core.errors import CqrsError, MiddlewareUnusable
+from cqrs_core.errors import CqrsError, EventHandlersFailed, MiddlewareUnusable
 from cqrs_core.handlers import EventSource, rest_of_chain
 
 if TYPE_CHECKING:
@@ -56,8 +57,13 @@ def middleware_problems(middlewares: Iterable[object], kind: str) -> list[CqrsEr
     method, expected = "__call__", f"`async def __call__(self, {kind}, handle)`"
     if kind == "stream":
         method, expected = "stream", "`async def stream(self, request, handle)` with `yield`"
-    unusable = (m for m in middlewares if isinstance(m, type) or not callable(getattr(m, method, None)))
-    return [MiddlewareUnusable(middleware, kind, expected) for middleware in unusable]
+    return [MiddlewareUnusable(m, kind, expected) for m in middlewares if not _is_usable(m, method)]
+
+
+def _is_usable(middleware: object, method: str) -> bool:
+    function = getattr(middleware, method, None)
+    is_stream_without_yield = method == "stream" and inspect.iscoroutinefunction(function)
+    return callable(function) and not isinstance(middleware, type) and not is_stream_without_yield
 
 
 def wrap(handle: Handle, middlewares: Sequence[RequestMiddleware | EventMiddleware]) -> Handle:
@@ -156,6 +162,7 @@ def _attempt_in_scope(handler_class: type, source: HandlerSource, open_scope: Op
     async def attempt_in_scope(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
         scope = open_scope()
         handler: Any = None
+        failure: EventHandlersFailed | None = None
         try:
             if is_built_here:
                 handler = await source.resolver(scope)(handler_class)
@@ -163,13 +170,20 @@ def _attempt_in_scope(handler_class: type, source: HandlerSource, open_scope: Op
                 handler = await scope.resolve(handler_class)
             response = await handler.handle(request)
             if handler.pending_events:
-                await emit(handler.take_events(), source.resolver(scope), response)
+                try:
+                    await emit(handler.take_events(), source.resolver(scope), response)
+                except EventHandlersFailed as error:
+                    failure = error  # the command has taken effect all the same: the scope ends well
         except BaseException as error:
-            if handler is not None:
-                handler.take_events()
-            await scope.aclose(error)
+            try:
+                if handler is not None:
+                    handler.take_events()
+            finally:
+                await scope.aclose(error)
             raise
         await scope.aclose()
+        if failure is not None:
+            raise failure
         return response
 
     return attempt_in_scope
@@ -179,6 +193,7 @@ def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit) -> H
     """Put together one attempt at a request by a chain: the links are tried in turn, events of all that ran go on."""
 
     async def attempt_chain(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+        failure: EventHandlersFailed | None = None
         async with source.resolving() as resolve:
             ran: list[EventSource] = []
             try:
@@ -189,8 +204,13 @@ def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit) -> H
                 raise
             events = [event for handler in ran for event in handler.take_events()]
             if events:
-                await emit(events, resolve, response)
-            return response
+                try:
+                    await emit(events, resolve, response)
+                except EventHandlersFailed as error:
+                    failure = error  # as in attempt_in_scope
+        if failure is not None:
+            raise failure
+        return response
 
     return attempt_chain
 
@@ -214,6 +234,9 @@ class _Links:
         token = rest_of_chain.set(_Links(others, self._resolve, self._ran) if others else None)
         try:
             return await handler.handle(request)
+        except BaseException:
+            handler.take_events()  # even if an earlier link goes on without it
+            raise
         finally:
             rest_of_chain.reset(token)
 
@@ -223,6 +246,7 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit) -> St
     make = source.maker(handler_class)
 
     async def attempt_stream(request: Request[Any]) -> AsyncGenerator[Any, None]:
+        failure: EventHandlersFailed | None = None
         async with AsyncExitStack() as stack:
             resolve: Resolve | None = None
             if make is not None:
@@ -231,13 +255,24 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit) -> St
                 resolve = await stack.enter_async_context(source.resolving())
                 handler = await resolve(handler_class)
             stack.callback(handler.take_events)  # of an item that was not handed out: they did not happen
+            emitted: Sequence[Event] = ()  # those that are being handled now
             answers = handler.handle(request)
             stack.push_async_callback(answers.aclose)  # the consumer may leave early
-            async for answer in answers:
+            try:
+                async for answer in answers:
+                    if handler.pending_events:
+                        emitted = handler.take_events()
+                        await emit(emitted, resolve, answer)
+                        emitted = ()
+                    yield answer
                 if handler.pending_events:
-                    await emit(handler.take_events(), resolve, answer)
-                yield answer
-            if handler.pending_events:
-                await emit(handler.take_events(), resolve, None)
+                    emitted = handler.take_events()
+                    await emit(emitted, resolve, None)
+            except EventHandlersFailed as error:
+                if not emitted:
+                    raise  # the handler's own: of a command that it sent
+                failure = error  # as in attempt_in_scope
+        if failure is not None:
+            raise failure
 
     return attempt_stream

@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cqrs_core.errors import NotAMessage
+from cqrs_core.messages import Event
 from cqrs_core.pipeline import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from cqrs_core.messages import Event, NotificationEvent
+    from cqrs_core.messages import NotificationEvent
     from cqrs_core.pipeline import EventMiddleware
     from cqrs_core.wiring import Resolve
 
@@ -159,9 +161,25 @@ def one_after_the_other(handlers: Sequence[type], makers: Sequence[Callable[[], 
     return plan
 
 
-async def react(event: Event, reaction: Reaction, resolve: Resolve) -> Sequence[Event]:
-    """Let one handler handle *event* inside its middlewares, and give the events that it emitted."""
-    emitted: list[Event] = []
+async def refuse(  # noqa: PLR0917 - the shape of all plans
+    event: Event,
+    cause: Cause | None,  # noqa: ARG001 - as above
+    resolve: Resolve,
+    outcome: Outcome | None,
+    follow_up: FollowUp | None,
+    response: object,
+) -> Outcome | None:
+    """The plan of what is no event, such as a class of events where one of them was meant."""
+    outcome = outcome or Outcome()
+    outcome.errors.append(NotAMessage(event, Event))
+    if follow_up is not None:
+        await follow_up(outcome, resolve, response)
+        return None
+    return outcome
+
+
+async def react(event: Event, reaction: Reaction, resolve: Resolve, emitted: list[Event]) -> None:
+    """Let one handler handle *event* inside its middlewares; the events that it emitted are added to *emitted*."""
 
     async def handle(event: Any) -> None:  # noqa: ANN401 - a middleware may pass another one on
         handler = await resolve(reaction.handler)
@@ -173,7 +191,6 @@ async def react(event: Event, reaction: Reaction, resolve: Resolve) -> Sequence[
         emitted.extend(handler.take_events())
 
     await wrap(handle, reaction.middlewares)(event)
-    return emitted
 
 
 def chain_of(event_type: type[Event], cause: Cause | None) -> list[type[Event]]:

@@ -29,6 +29,10 @@ class Wired(Protocol):
         """Prepare for the first message, and tell everything that is wrong: errors, none of them raised."""
         ...
 
+    def freeze(self) -> None:
+        """Refuse changes from now on; called when nothing is wrong with any part."""
+        ...
+
 
 def wire(*parts: Wired) -> None:
     """
@@ -37,9 +41,11 @@ def wire(*parts: Wired) -> None:
     Raises:
         WiringError: With everything that is wrong with all of them; the same fault of two is told once.
     """
-    problems = {str(problem): problem for part in parts for problem in part.wire()}
+    problems = {(type(problem), repr(vars(problem))): problem for part in parts for problem in part.wire()}
     if problems:
         raise WiringError(list(problems.values()))
+    for part in parts:
+        part.freeze()
 
 
 class HandlerSource:
@@ -69,6 +75,12 @@ class HandlerSource:
     def offer(self, service_type: type, service: object) -> None:
         """Let handlers ask for *service* by its type; to be called before :meth:`admit`."""
         self._services[service_type] = service
+
+    def offer_as_all(self, service: object, oldest: type) -> None:
+        """Let handlers ask for *service* by its class, and by every base of that down from *oldest*."""
+        for service_type in type(service).__mro__:
+            if issubclass(service_type, oldest):
+                self.offer(service_type, service)
 
     def admit(self, handler: type) -> list[CqrsError]:
         """Get ready to make *handler*, and tell what stands in the way: errors, none of them raised."""

@@ -27,7 +27,7 @@ class WiringError(CqrsError, TypeError):
 
 class NotAMessage(CqrsError, TypeError):
     """
-    Something was bound that is no class of messages.
+    Something was bound that is no class of messages, or emitted that is no event.
 
     Attributes:
         target: What was bound.
@@ -38,8 +38,8 @@ class NotAMessage(CqrsError, TypeError):
         self.target = target
         self.expected = expected
         super().__init__(
-            f"{name_of(target)} was bound, but it is not a subclass of {expected.__name__}. "
-            f"Bind a class that derives from cqrs_core.{expected.__name__}."
+            f"{name_of(target)} stands where a message should, but it is not a {expected.__name__}. "
+            f"Use a class that derives from cqrs_core.{expected.__name__}, and its instances."
         )
 
 
