@@ -233,3 +233,47 @@ def test_none_is_as_good_as_nothing() -> None:
     assert bootstrap.bootstrap(middlewares=None, event_middlewares=None, on_startup=None) is not None
     assert bootstrap.bootstrap_streaming(middlewares=None, on_startup=None) is not None
     assert bootstrap.bootstrap_events(middlewares=None, on_startup=None) is not None
+
+
+async def test_a_start_up_that_sends_does_not_let_others_pass_before_it_is_done() -> None:
+    """The gate stays shut for everybody else until the last step has ended."""
+    sent, release = anyio.Event(), anyio.Event()
+
+    async def warm() -> None:
+        await mediators[0].send(Ping())
+        sent.set()
+        await release.wait()
+        LOG.append("warmed")
+
+    mediators = [bootstrap.bootstrap(commands_mapper=ping, on_startup=[warm])]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mediators[0].send, Ping())
+        await sent.wait()
+        tasks.start_soon(mediators[0].send, Ping())
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+
+    assert ["bind", "ping", "warmed", "ping", "ping"] == LOG
+
+
+async def test_a_start_up_that_publishes_does_not_let_others_pass_before_it_is_done() -> None:
+    """The same for events from outside."""
+    sent, release = anyio.Event(), anyio.Event()
+
+    async def warm() -> None:
+        await mediators[0].send(Happened())
+        sent.set()
+        await release.wait()
+        LOG.append("warmed")
+
+    mediators = [bootstrap.bootstrap_events(events_mapper=happened, on_startup=[warm])]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mediators[0].send, Happened())
+        await sent.wait()
+        tasks.start_soon(mediators[0].send, Happened())
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+
+    assert ["happened", "warmed", "happened", "happened"] == LOG

@@ -89,6 +89,8 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
     async def _start(self) -> None:
         if self._startup is not None:
             await self._startup.run()
+            if not self._startup.is_done:
+                return  # a step of it sends this message: others still have to wait
         self._plans = self._plans_after_startup
 
     def _find(self, request_type: type) -> Plan:
@@ -231,5 +233,6 @@ class EventMediator:
 
     async def _start_and_deliver(self, startup: Once, event: Event) -> None:
         await startup.run()
-        self._deliver = self._emitter.deliver
-        await self._deliver(event)
+        if startup.is_done:  # else a step of it sends this event: others still have to wait
+            self._deliver = self._emitter.deliver
+        await self._emitter.deliver(event)
