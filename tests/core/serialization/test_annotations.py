@@ -164,6 +164,16 @@ type Chain = tuple[int, Chain | None]
         codec_for(names["Deep"]).decode("[null,[1]]")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statement")
+@pytest.mark.parametrize("source", ["type Loop = Loop", "type Loop = Loop | None"])
+def test_an_alias_of_itself_is_refused_when_compiled(source: str) -> None:
+    """The search for what it stands for must end."""
+    names: dict[str, Any] = {}
+    exec(source, names)
+    with pytest.raises(UnsupportedType, match=r"^Loop contains itself without end"):
+        codec_for(names["Loop"])
+
+
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="defaults of type variables")
 def test_type_variables_stand_for_their_default() -> None:
     """PEP 696."""

@@ -68,7 +68,7 @@ def test_it_is_read_as_plain_json() -> None:
         (object(), "expected JSON, got object"),
         ({"a": [1, object()]}, "a[1]: expected JSON, got object"),
         ({1: 2}, "['1']: expected str as key, got int"),
-        ([float("nan")], "[0]: expected JSON, got float"),
+        ([float("nan")], "[0]: expected JSON, got float that is not finite"),
         ([1j], "[0]: expected JSON, got complex"),
         ({"a": MappingProxyType({})}, "a: expected JSON, got mappingproxy"),
         ([Card(4)], "[0].number: expected str, got int"),  # type: ignore[arg-type]  # that is the point

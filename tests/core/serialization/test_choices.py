@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Literal, Optional
 
 import pytest
@@ -146,6 +147,7 @@ def test_long_lists_of_words_are_cut() -> None:
     ("tp", "message"),
     [
         (enum.Enum("Shape", {"A": (1, 2)}), "Shape has values that are neither str nor int nor bool nor None"),
+        (enum.Enum("Price", {"A": Decimal(1)}), "Price has values that are neither str nor int nor bool nor None"),
         (Literal[b"a"], "has values that are neither"),
         (Literal[Word.A, "a"], "has two members with one value"),
     ],

@@ -75,6 +75,13 @@ def test_other_writers_are_understood_on_every_python(tp: Any, text: str, value:
         (date, "2026-11-24T00:00:00", "expected date string, got str"),
         (date, "20261124", "expected date string, got str"),
         (date, "2026-W47-2", "expected date string, got str"),
+        (datetime, "2026-11-24T12:30:315Z", "expected date-time string, got str"),  # 3.11 passes over the second 5
+        (datetime, "2026-11-24T12:30:15.123456W99+00:00", "expected date-time string, got str"),
+        (datetime, "2026-11-24T12:30:15,+0530", "expected date-time string, got str"),
+        (datetime, "2026-11-24T12:30:15:123456+05:30", "expected date-time string, got str"),  # 3.10 reads it
+        (datetime, "2026-11-24T12:30:15-23:59:59.5", "expected date-time string, got str"),
+        (time, "12:30:155", "expected time string, got str"),
+        (time, "12:30:15.+01:00", "expected time string, got str"),
         (time, "12", "expected time string, got str"),
         (time, "T12:00:00", "expected time string, got str"),
         (timedelta, "P", "expected duration string, got str"),

@@ -239,12 +239,74 @@ def assert_leads_into(plain: Any, error: CodecError) -> None:
         plain[last]
 
 
+TARGETS: tuple[Any, ...] = (
+    Any,
+    Tree,
+    Box[Decimal],
+    list[int | str],
+    tuple[float, Optional[UUID]],
+    dict[Decimal, datetime],
+    frozenset[bytes],
+    Union[Tree, Box[timedelta], None],
+)
+#: Words with which JSON ends: numbers that floats cannot hold, and half a character, among them.
+words = st.sampled_from(
+    [
+        "null",
+        "true",
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "-0",
+        "1.5",
+        "1" * 5000,
+        '"1.0"',
+        '"\\ud800"',
+        '"AA=="',
+        '"P1D"',
+        '"',
+        "\ufeff",
+    ]
+)
+names = st.sampled_from(["$type", "name", "children", "index", "item", "more", "1", "1.0", "\\ud800"])
+#: Texts that are JSON but for some of their words.
+texts = st.recursive(
+    words,
+    lambda parts: (
+        st.lists(parts, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.dictionaries(names, parts, max_size=3).map(
+            lambda entries: "{" + ",".join(f'"{name}":{item}' for name, item in entries.items()) + "}"
+        )
+    ),
+    max_leaves=5,
+)
+
+
 @fuzz(150)
-@given(st.binary(max_size=60) | whole_text.map(str.encode))
+@given(st.binary(max_size=60) | whole_text.map(str.encode) | texts.map(str.encode))
 def test_random_bytes_give_a_value_or_the_one_error(data: bytes) -> None:
-    """Whoever reads from outside catches CodecError and no other."""
-    for tp in (Any, Tree, list[int | str], dict[Decimal, datetime]):
+    """Whoever reads from outside catches CodecError and no other; its path leads into the text if that is JSON."""
+    for tp in TARGETS:
+        codec: Any = codec_for(tp)
         try:
-            codec_for(tp).decode(data)
+            result = codec.decode(data)
         except CodecError as error:
             assert error.problem  # noqa: PT017 - either outcome is right
+            if error.steps:
+                assert_leads_into(json.loads(data), error)
+        else:
+            codec.encode(result)
+
+
+@fuzz(150)
+@given(json_values)
+def test_random_json_gives_a_value_or_an_error_whose_path_leads_into_it(plain: Any) -> None:
+    """The same whether it was parsed before or not."""
+    for tp in TARGETS:
+        for read in (codec_for(tp).from_plain, lambda value, tp=tp: codec_for(tp).decode(json.dumps(value))):
+            try:
+                result = read(plain)
+            except CodecError as error:
+                assert_leads_into(plain, error)
+            else:
+                codec_for(tp).encode(result)

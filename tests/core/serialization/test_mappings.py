@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from collections import abc
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
 from types import MappingProxyType
@@ -50,6 +50,22 @@ def test_keys_are_written_as_strings_and_come_back(
     """Names in JSON are strings; the annotation tells what they were."""
     assert text == codec_for(tp).encode(value).decode()
     assert value == there_and_back(tp, value)
+
+
+@pytest.mark.parametrize(
+    ("tp", "text", "name"),
+    [
+        (dict[Decimal, int], '{"1":1,"2":2,"1.0":3}', "['1.0']"),
+        (dict[datetime, int], '{"2026-01-01T00:00:00Z":1,"2026-01-01T01:00:00+01:00":2}', "['2026-01-01T01"),
+        (dict[UUID, int], f'{{"{ID}":1,"{str(ID).upper()}":2}}', "['12345678"),
+    ],
+    ids=str,
+)
+def test_two_names_that_are_one_key_are_refused(tp: Any, text: str, name: str) -> None:
+    """One of the two values would be lost without a word."""
+    with pytest.raises(CodecError, match="the same key as another name$") as caught:
+        codec_for(tp).decode(text)
+    assert caught.value.path.startswith(name)
 
 
 def test_any_mapping_is_written_where_one_is_expected() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar, Final, Generic, Optional, TypedDict, TypeVar
 from uuid import UUID
 
@@ -183,6 +186,43 @@ def test_a_mapping_with_names_of_its_own_is_not_written_as_typed_dict() -> None:
     assert {"text": "x", "priority": 1} == codec_for(Wish).decode('{"text":"x","priority":1,"colour":"red"}')
     with pytest.raises(CodecError, match=r"^colour: unknown field"):
         codec_for(Wish, unknown_fields="refuse").decode('{"text":"x","priority":1,"colour":"red"}')
+
+
+def test_inherited_keys_of_a_generic_typed_dict_are_known() -> None:
+    """The child has a copy of its parent's annotations, with the parent's type variables in them."""
+    typing = pytest.importorskip("typing_extensions")
+
+    class Item(typing.TypedDict, Generic[T]):  # type: ignore[misc, name-defined]  # imported by importorskip
+        value: T
+
+    class Many(Item[list[U]], Generic[U]):
+        first: U
+
+    codec = codec_for(Many[UUID])
+    many: Any = {"value": [UUID(int=1)], "first": UUID(int=2)}
+    assert many == codec.decode(codec.encode(many))
+    with pytest.raises(CodecError, match=r"^value\[0\]: expected UUID string, got int$"):
+        codec.decode('{"value":[1]}')
+
+
+def test_inherited_keys_of_a_typed_dict_mean_what_they_meant_in_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name need not be known where the child is defined."""
+    module = types.ModuleType("a_module_of_typed_dicts")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    source = """
+from __future__ import annotations
+from decimal import Decimal as Price
+from typing import TypedDict
+class Priced(TypedDict):
+    price: Price
+"""
+    exec(source, vars(module))
+
+    class Line(module.Priced):  # type: ignore[misc, name-defined]  # made above
+        sku: str
+
+    line: Any = {"price": Decimal("1.5"), "sku": "a"}
+    assert line == codec_for(Line).decode(codec_for(Line).encode(line))
 
 
 def test_keys_may_be_required_one_by_one() -> None:

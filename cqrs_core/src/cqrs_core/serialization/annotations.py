@@ -25,22 +25,21 @@ def unwrap(tp: Annotation) -> Annotation:
         hash(tp)
     except TypeError:  # Annotated[int, []], perhaps deep inside
         tp = resolve_annotation(tp, object, {})
-    while True:
-        origin: Annotation = get_origin(tp)
-        if isinstance(tp, TypeVar):
-            tp = _unfilled(tp)
-        elif origin in (Annotated, Final):
-            tp = get_args(tp)[0]
-        elif hasattr(tp, "__supertype__"):
-            tp = tp.__supertype__
-        elif type(tp).__name__ == "TypeAliasType":  # typing's from 3.12 on, or typing_extensions'
-            tp = tp.__value__
-        elif type(origin).__name__ == "TypeAliasType":
-            tp = resolve_annotation(
-                origin.__value__, object, dict(zip(origin.__type_params__, get_args(tp), strict=True))
-            )
-        else:
-            return tp
+    origin: Annotation = get_origin(tp)
+    if isinstance(tp, TypeVar):
+        inner = _unfilled(tp)
+    elif origin in (Annotated, Final):
+        inner = get_args(tp)[0]
+    elif hasattr(tp, "__supertype__"):
+        inner = tp.__supertype__
+    elif type(tp).__name__ == "TypeAliasType":  # typing's from 3.12 on, or typing_extensions'
+        inner = tp.__value__
+    elif type(origin).__name__ == "TypeAliasType":
+        known = dict(zip(origin.__type_params__, get_args(tp), strict=False))
+        inner = resolve_annotation(origin.__value__, object, known)
+    else:
+        return tp
+    return unwrap(inner)  # not a loop: `type X = X` ends as other endless types do
 
 
 def origin_of(tp: Annotation) -> Annotation:
@@ -72,6 +71,8 @@ def field_annotations(tp: Annotation, names: list[str]) -> dict[str, Annotation]
     for name in names:
         owner = next((cls for cls in origin.__mro__ if name in inspect.get_annotations(cls)), origin)
         annotation = inspect.get_annotations(owner).get(name, Any)
+        if hasattr(origin, "__total__"):
+            owner = _first_to_say(name, annotation, filled)
         found[name] = resolve_annotation(annotation, owner, filled.get(owner, {}))
     return found
 
@@ -91,6 +92,14 @@ def typed_dict_annotations(tp: Annotation) -> tuple[dict[str, Annotation], froze
                 (required.add if qualifier == "Required" else required.discard)(name)
             (annotations[name],) = get_args(annotations[name])
     return annotations, frozenset(required)
+
+
+def _first_to_say(name: str, annotation: Annotation, ancestry: Mapping[type, object]) -> type:
+    """Find whose words they are: a ``TypedDict`` copies the annotations of its bases, and is a child of none."""
+    owner = [cls for cls in ancestry if inspect.get_annotations(cls).get(name) == annotation][-1]
+    module = getattr(annotation, "__forward_module__", None) or owner.__module__
+    # Before 3.12 it does not even remember its bases; a forward reference remembers their module.
+    return owner if module == owner.__module__ else type(owner.__name__, (), {"__module__": module})
 
 
 def _qualifier(annotation: Annotation) -> str:

@@ -36,9 +36,10 @@ def enum_form(namespace: Namespace, cls: type[Enum]) -> Form:
         form = Form(expected, (cls,), (int,), write="$._value_", slot="{$!s}", check_read=check, read=f"{name}($)")
     else:
         pairs = [(member, member.value) for member in cls]
+        form = _choice(namespace, cls, pairs)
         # Looked up by value: the hash of a member is a method written in Python.
         texts = namespace.add("texts", {value: _json_text(value) for _, value in pairs})
-        form = _choice(namespace, cls, pairs)._replace(write=f"{texts}[$._value_]")
+        form = form._replace(write=f"{texts}[$._value_]")
         if _has_own_missing(cls):
             types = namespace.add("json_types", form.json_types)
             form = form._replace(check_read=f"if $.__class__ not in {types}: raise Mismatch", read=f"{name}($)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from math import isinf
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
 from cqrs_core.serialization.errors import CodecError, type_name
@@ -17,11 +18,22 @@ T = TypeVar("T")
 UnknownFields = Literal["ignore", "refuse"]
 
 
+class _NotFinite(ValueError):
+    """A number of the text is none that JSON, or a float, can hold."""
+
+
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
+    raise _NotFinite(word)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if isinf(number):  # 1e999: an infinity that could not be written again
+        raise _NotFinite(digits)
+    return number
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite_float)
 # What _decoder.decode() calls, after it has searched for white space.
 _scan_once = vars(_decoder)["scan_once"]
 
@@ -107,7 +119,7 @@ class Codec(Generic[T]):
         if isinstance(error, RecursionError):
             return CodecError("nested too deeply, or contains itself")
         if isinstance(error, UnicodeEncodeError):
-            return _surrogate_fault(self._write(value))
+            return _located_fault(self._write(value))
         return CodecError(mismatch_text(self._expected, value))
 
 
@@ -130,7 +142,7 @@ def codec_for(tp: Annotation, *, unknown_fields: UnknownFields = "ignore") -> Co
 
     Args:
         unknown_fields: What to do with names in an object that its dataclass has not: ``"ignore"`` lets others add
-            fields first; ``"refuse"`` finds misspelt ones.
+            fields first; ``"refuse"`` finds misspelt ones. Of models of other libraries, their own settings decide.
 
     Raises:
         UnsupportedType: Values of the type could not be read back; a matter of the program, not of its data.
@@ -156,7 +168,7 @@ def _compiler(unknown_fields: UnknownFields) -> Compiler:
 
 def _parse(data: bytes | bytearray | memoryview | str) -> Plain:
     try:
-        text = data if isinstance(data, str) else str(data, "utf-8")
+        text = str(data, "utf-8") if type(data) is bytes else _text_of(data)
         try:
             value, end = _scan_once(text, 0)
         except StopIteration:
@@ -170,14 +182,32 @@ def _parse(data: bytes | bytearray | memoryview | str) -> Plain:
         raise
     except RecursionError as error:
         raise CodecError("nested too deeply") from error
+    except _NotFinite as error:
+        raise _located_fault(_text_of(data)) from error
     except ValueError as error:
         raise CodecError(f"not JSON: {error}") from error
     return value
 
 
-def _surrogate_fault(text: str) -> CodecError:
+def _text_of(data: bytes | bytearray | memoryview | str) -> str:
+    if not isinstance(data, str):
+        try:
+            return str(data, "utf-8")
+        except TypeError:  # a memoryview with gaps
+            return memoryview(data).tobytes().decode()
+    if not data.isascii():
+        data.encode()  # refuses halves of characters
+    return data
+
+
+def _located_fault(text: str) -> CodecError:
+    """Say where in *text* a number that is not finite stands, or a lone surrogate."""
     try:
-        check_plain(_decoder.decode(text))
+        check_plain(json.loads(text))
     except CodecError as error:
         return error
+    except RecursionError:
+        return CodecError("nested too deeply")
+    except ValueError as error:
+        return CodecError(f"not JSON: {error}")
     return CodecError("text that is not Unicode")

@@ -21,6 +21,7 @@ from cqrs_core.serialization.choices import enum_form, literal_form
 from cqrs_core.serialization.errors import UnsupportedType, type_name
 from cqrs_core.serialization.foreign import ForeignKind, foreign_kind, own_kind
 from cqrs_core.serialization.forms import Form
+from cqrs_core.serialization.libraries import library_kind
 from cqrs_core.serialization.mappings import MAPPINGS, define_mapping
 from cqrs_core.serialization.namespace import Namespace
 from cqrs_core.serialization.opaque import define_opaque
@@ -131,7 +132,7 @@ class Compiler:
             return self._typed_dict(tp, cls)
         if is_dataclass(cls):
             return self._record(tp, cls)
-        kind = own_kind(cls)
+        kind = library_kind(cls) or own_kind(cls)
         if kind:
             return self._opaque(tp, cls, kind)
         raise _without_form(tp)
@@ -238,8 +239,8 @@ def _without_form(tp: Annotation) -> UnsupportedType:
     return UnsupportedType(
         tp,
         f"{type_name(tp)} has no form in JSON",
-        "Make it a dataclass, or give it to_dict(self) and from_dict(cls, **values). Classes of other libraries "
-        "(pydantic models, msgspec Structs) are taught with cqrs_core.serialization.register_foreign().",
+        "Make it a dataclass, a pydantic model or a msgspec Struct, or give it to_dict(self) and from_dict(cls, "
+        "**values). Classes of other libraries are taught with cqrs_core.serialization.register_foreign().",
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cqrs_core.serialization.codec import codec_for
 from cqrs_core.serialization.errors import UnsupportedType
+from cqrs_core.serialization.libraries import library_kind
 
 if TYPE_CHECKING:
     from cqrs_core.serialization.codec import UnknownFields
@@ -27,15 +27,8 @@ def to_dict(value: object, tp: Any = None) -> dict[str, Any]:  # noqa: ANN401 - 
         CodecError: A field holds something that its type does not allow, or that JSON cannot carry.
         UnsupportedType: A field's type has no form in JSON, or *value* is of another kind of class.
     """
-    cls = type(value)
-    if is_dataclass(cls):
-        return cast("dict[str, Any]", codec_for(tp or cls).to_plain(value))
-    if hasattr(cls, "model_dump"):  # a pydantic model
-        return cast("dict[str, Any]", value.model_dump(mode="json"))  # type: ignore[attr-defined]  # as just asked
-    msgspec = _msgspec_of(cls)
-    if msgspec is not None:
-        return cast("dict[str, Any]", msgspec.to_builtins(value))
-    raise _makes_own_instances(cls)
+    _must_have_fields(type(value))
+    return cast("dict[str, Any]", codec_for(tp or type(value)).to_plain(value))
 
 
 def from_dict(cls: type[T], data: dict[str, Any], *, unknown_fields: UnknownFields) -> T:
@@ -43,24 +36,15 @@ def from_dict(cls: type[T], data: dict[str, Any], *, unknown_fields: UnknownFiel
     Make a *cls* of what :func:`to_dict` gave, checking every field.
 
     Raises:
-        CodecError: *data* does not fit; ``path`` leads to the fault. Libraries raise errors of their own.
+        CodecError: *data* does not fit; ``path`` leads to the fault.
         UnsupportedType: As for :func:`to_dict`.
     """
-    if is_dataclass(cls):
-        return codec_for(cls, unknown_fields=unknown_fields).from_plain(data)
-    if hasattr(cls, "model_validate"):  # a pydantic model
-        return cast("T", cls.model_validate(data))  # type: ignore[attr-defined]  # as just asked
-    msgspec = _msgspec_of(cls)
-    if msgspec is not None:
-        return cast("T", msgspec.convert(data, cls))
-    raise _makes_own_instances(cls)
+    _must_have_fields(cls)
+    return codec_for(cls, unknown_fields=unknown_fields).from_plain(data)
 
 
-def _msgspec_of(cls: type) -> Any:  # noqa: ANN401 - the module, which the core does not import
-    """Find msgspec, if *cls* is one of its Structs: then it has been imported."""
-    return sys.modules.get("msgspec") if hasattr(cls, "__struct_fields__") else None
-
-
-def _makes_own_instances(cls: type) -> UnsupportedType:
-    problem = f"{cls.__qualname__} makes its own instances, so their fields are not known"
-    return UnsupportedType(cls, problem, "Write to_dict(self) and from_dict(cls, **data) on it.")
+def _must_have_fields(cls: type) -> None:
+    # A class with its own to_dict() must not come here through super(): the codec would call it again.
+    if not (is_dataclass(cls) or library_kind(cls)):
+        problem = f"{cls.__qualname__} makes its own instances, so their fields are not known"
+        raise UnsupportedType(cls, problem, "Write to_dict(self) and from_dict(cls, **data) on it.")

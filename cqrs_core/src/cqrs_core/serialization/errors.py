@@ -81,6 +81,14 @@ def path_text(steps: tuple[Step, ...]) -> str:
     return "".join(written).removeprefix(".")
 
 
+def key_step(key: object) -> str:
+    """Name a key of a dict in a path, whatever it is."""
+    try:
+        return key if isinstance(key, str) else str(key)
+    except Exception:  # noqa: BLE001 - an int that is too long; __str__ may raise anything
+        return type(key).__name__
+
+
 def type_name(tp: object) -> str:
     """Name a class by its name and anything else as it would be written."""
     return tp.__qualname__ if isinstance(tp, type) and not getattr(tp, "__args__", ()) else str(tp)

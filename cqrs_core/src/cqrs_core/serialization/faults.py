@@ -8,12 +8,15 @@ consumer.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import islice
+from math import isfinite
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.serialization.errors import CodecError, Step
+from cqrs_core.serialization.errors import CodecError, Step, key_step
 from cqrs_core.serialization.forms import TAG
+from cqrs_core.serialization.libraries import model_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,12 +25,21 @@ if TYPE_CHECKING:
 _UNLOCATED = (RecursionError, MemoryError)
 
 _LONGEST_WORD = 40
+_MOST_BITS = 1024  # of a float; Python writes ints of 4,300 digits at most
 
 
 def mismatch_text(expected: str, value: object) -> str:
     """Name types, not values, which may be secrets; but show a word that was to be one of a few."""
-    is_word = expected.startswith("one of ") and isinstance(value, (str, int))
-    return f"expected {expected}, got {f'{value!r:.{_LONGEST_WORD}}' if is_word else type(value).__name__}"
+    name = type(value).__name__
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        got = f"{name} that is too large"
+    elif expected.startswith("one of ") and isinstance(value, (str, int)):
+        got = f"{value!r:.{_LONGEST_WORD}}"
+    elif (isinstance(value, float) and not isfinite(value)) or (isinstance(value, Decimal) and not value.is_finite()):
+        got = f"{name} that is not finite"
+    else:
+        got = name
+    return f"expected {expected}, got {got}"
 
 
 def value_fault(error: Exception, step: Step, value: object, expected: str) -> Exception:
@@ -54,7 +66,7 @@ def field_fault(
         expected: What is expected of each field.
     """
     if name is None:
-        return refusal(error)
+        return refusal(error, owner)
     try:
         value = owner[name] if issubclass(type(owner), dict) else getattr(owner, name)
     except (KeyError, AttributeError):
@@ -62,11 +74,12 @@ def field_fault(
     return value_fault(error, name, value, expected[name])
 
 
-def refusal(error: Exception) -> Exception:
+def refusal(error: Exception, owner: object) -> Exception:
     """Quote a constructor that refuses: a ``ValueError`` is its author's word, others are named only."""
     if isinstance(error, (CodecError, *_UNLOCATED)):
         return error
-    return CodecError(f"refused: {error if isinstance(error, ValueError) else type(error).__name__}")
+    fault = model_fault(error, "its constructor", owner)  # of a dataclass of pydantic's
+    return fault or CodecError(f"refused: {error if isinstance(error, ValueError) else type(error).__name__}")
 
 
 def item_fault(error: Exception, items: Collection[Any], rest: Iterator[Any], expected: str) -> Exception:
@@ -89,12 +102,19 @@ def entry_fault(
 ) -> Exception:
     """As :func:`item_fault`; keys are flat, so their work can be done again, to know whether it was the key."""
     key = next(islice(entries, len(entries) - length_hint(rest) - 1, None))
-    step = key if isinstance(key, str) else str(key)
+    step = key_step(key)
     try:
         convert_key(key)
     except Exception as found:  # noqa: BLE001 - converters raise anything
         return value_fault(found, step, key, f"{expected[0]} as key")
     return value_fault(error, step, entries[key], expected[1])
+
+
+def repeated_key(entries: Mapping[str, Any], read_key: Callable[[str], Any]) -> CodecError:
+    """Name the second of two names that are one key."""
+    seen: dict[Any, str] = {}
+    name = next(name for name in entries if seen.setdefault(read_key(name), name) != name)
+    return CodecError("the same key as another name", (name,))
 
 
 def unknown_field(found: Mapping[str, Any], known: tuple[str, ...]) -> CodecError:

@@ -12,12 +12,11 @@ FromPlain = Callable[[Any, Any], Any]
 class ForeignKind(NamedTuple):
     """How the instances of some classes become objects of JSON, and back."""
 
-    recognises: Callable[[type], bool]
     to_plain: ToPlain
     from_plain: FromPlain
 
 
-_registered: list[ForeignKind] = []
+_registered: list[tuple[Callable[[type], bool], ForeignKind]] = []
 
 
 def register_foreign(recognises: Callable[[type], bool], *, to_plain: ToPlain, from_plain: FromPlain) -> None:
@@ -25,7 +24,7 @@ def register_foreign(recognises: Callable[[type], bool], *, to_plain: ToPlain, f
     Teach the codec a kind of classes that it does not know, such as the models of a validation library.
 
     Call it before the first codec is compiled; of several that recognise a class, the last registered wins, and all
-    come before the codec's own rules.
+    come before the codec's own rules, which know pydantic's models and msgspec's Structs.
 
     Args:
         recognises: Called with each class that is met, when compiling.
@@ -34,19 +33,21 @@ def register_foreign(recognises: Callable[[type], bool], *, to_plain: ToPlain, f
             may raise a :exc:`CodecError` whose path leads on from there; any other exception becomes one, and of
             those only the class is shown, because their texts tend to quote values.
     """
-    _registered.append(ForeignKind(recognises, to_plain, from_plain))
+    _registered.append((recognises, ForeignKind(to_plain, from_plain)))
 
 
 def foreign_kind(cls: type) -> ForeignKind | None:
-    """Find who knows a class."""
-    return next((kind for kind in reversed(_registered) if kind.recognises(cls)), None)
+    """Find what was registered for a class."""
+    return next((kind for recognises, kind in reversed(_registered) if recognises(cls)), None)
 
 
-def own_kind(cls: type) -> ForeignKind | None:
+def own_kind(cls: Any) -> ForeignKind | None:  # noqa: ANN401 - a class, asked for what it may have
     """Take a class with ``to_dict(self)`` and ``from_dict(cls, **values)`` for what knows its own JSON."""
-    if not (hasattr(cls, "to_dict") and hasattr(cls, "from_dict")):
+    methods = (getattr(cls, "to_dict", None), getattr(cls, "from_dict", None))
+    # Those that messages inherit are not its own: they come back here.
+    if any(method is None or getattr(method, "__module__", "") == "cqrs_core.messages" for method in methods):
         return None
-    return ForeignKind(cls.__subclasscheck__, _call_to_dict, _call_from_dict)
+    return ForeignKind(_call_to_dict, _call_from_dict)
 
 
 def _call_to_dict(value: Any) -> Any:  # noqa: ANN401 - of any class

@@ -36,6 +36,8 @@ def define_mapping(namespace: Namespace, form: Form, accepted: type, key: Form, 
             block("for k, x in rest:", key.reading("k"), item.reading("x"), "out[k] = x"),
             f"entry_fault(error, v, rest, {namespace.reader(key)}, {expected})",
         ),
+        # Decimals and moments have several spellings of one key; a silent loss otherwise.
+        f"if len(out) != len(v): raise repeated_key(v, {namespace.reader(key)})" if key.reading("k") else "",
         "return out",
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import re
-from decimal import Decimal
 from json.encoder import encode_basestring
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -15,36 +14,13 @@ from cqrs_core.serialization.forms import Form, block
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HELPERS: tuple[Callable[..., Any], ...] = (
-    Decimal,
-    dates.date_to_text,
-    dates.datetime_to_text,
-    dates.duration_to_text,
-    dates.read_date,
-    dates.read_datetime,
-    dates.read_duration,
-    dates.read_time,
-    dates.time_to_text,
-    faults.entry_fault,
-    faults.field_fault,
-    faults.item_fault,
-    faults.made_set,
-    faults.position_fault,
-    faults.refusal,
-    faults.unknown_field,
-    isfinite,
-    scalars.Mismatch,
-    scalars.bytes_to_text,
-    scalars.instance_of,
-    scalars.plain_float,
-    scalars.read_bytes,
-    scalars.read_decimal,
-    scalars.read_float,
-    scalars.read_int_key,
-    scalars.read_uuid,
-    scalars.uuid_to_text,
-    scalars.write_int_key,
-)
+# Generated code may call whatever these modules define or import.
+_HELPERS = {
+    name: value
+    for module in (scalars, dates, faults)
+    for name, value in vars(module).items()
+    if not name.startswith("_")
+}
 
 
 class Namespace:
@@ -55,8 +31,13 @@ class Namespace:
     """
 
     def __init__(self) -> None:
-        self._values: dict[str, Any] = {helper.__name__: helper for helper in _HELPERS}
-        self._values.update(WORDS={True: "true", False: "false"}, new=object.__new__, quote=encode_basestring)
+        self._values: dict[str, Any] = {
+            **_HELPERS,
+            "WORDS": {True: "true", False: "false"},
+            "isfinite": isfinite,
+            "new": object.__new__,
+            "quote": encode_basestring,
+        }
         self._pending: list[str] = []
         self._names = 0
         self._batches = 0
@@ -71,7 +52,7 @@ class Namespace:
     def reserve(self, word: str) -> str:
         """Give a name that nothing has yet; *word* makes the source readable."""
         self._names += 1
-        return f"{re.sub(r'[^A-Za-z0-9]+', '_', word)}_{self._names}"
+        return f"{re.sub(r'[^A-Za-z0-9]+|^(?=[0-9])', '_', word)}_{self._names}"
 
     def add(self, word: str, value: object) -> str:
         """Make *value* known to generated code; gives its name there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, TypeAlias
 
-from cqrs_core.serialization.errors import CodecError
+from cqrs_core.serialization.errors import CodecError, key_step
 
 #: None, bool, int, float, str, list, or dict with names.
 Plain: TypeAlias = Any
@@ -21,7 +21,7 @@ def check_plain(value: Plain) -> None:
     cls = value.__class__
     if cls is dict:
         for name, item in value.items():
-            _check_inside(name, name if isinstance(name, str) else str(name), must_be_str=True)
+            _check_inside(name, key_step(name), must_be_str=True)
             _check_inside(item, name)
     elif cls is list:
         for number, item in enumerate(value):

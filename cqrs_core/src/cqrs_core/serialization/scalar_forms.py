@@ -44,7 +44,7 @@ _FLOAT = Form(
     (float,),
     check_write="if $.__class__ is not float: $ = plain_float($)\nif not isfinite($): raise Mismatch",
     slot="{$!r}",
-    read="read_float($)",
+    check_read="if $.__class__ is not float: $ = plain_float($)",  # what is read is finite: the parser sees to it
     lenient_python_types=(int,),
     lenient_json_types=(int,),
 )
