@@ -59,3 +59,112 @@ def test_failed_event_handlers_are_an_exception_group() -> None:
     assert isinstance(rest, errors.EventHandlersFailed)
     assert (["a"], "answer") == ([str(error) for error in matching.errors], matching.response)
     assert ["b"] == [error.args[0] for error in rest.errors]
+
+
+# at the border -------------------------------------------------------------------------------------------------------
+
+
+class Paid(cqrs.DomainEvent):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "facts", "text"),
+    [
+        (errors.BrokerUnavailable("kafka://a:9092: refused"), {"problem": "kafka://a:9092: refused"}, "kafka://a:9092"),
+        (
+            errors.OutcomeUnknown("orders", "No answer came within 2.5 s."),
+            {"topic": "orders", "problem": "No answer came within 2.5 s."},
+            (
+                "Whether the broker has a message for 'orders' is not known: No answer came within 2.5 s. Sending it "
+                "again is safe if its consumers know repeated messages by their id."
+            ),
+        ),
+        (
+            errors.MessageRefused("orders", "it is too large", is_permanent=True),
+            {"topic": "orders", "problem": "it is too large", "is_permanent": True},
+            "The broker refused a message for 'orders': it is too large",
+        ),
+        (
+            errors.BrokerNotStarted("<broker>"),
+            {"broker": "<broker>"},
+            "'<broker>' is not started. Use it inside `async with app:`, or call its start() before.",
+        ),
+        (
+            errors.UnreadableMessage("orders", "0:5", "a: expected int"),
+            {"topic": "orders", "position": "0:5", "problem": "a: expected int"},
+            "The message at 0:5 of 'orders' cannot be read: a: expected int",
+        ),
+        (
+            errors.UnknownEventName("orders", "0:5", "Paid", "it is unknown"),
+            {"topic": "orders", "position": "0:5", "problem": "it is unknown", "name": "Paid"},
+            "The message at 0:5 of 'orders' cannot be read: it is unknown",
+        ),
+        (
+            errors.UnreadableEventClass(Paid, "tenant"),
+            {"event_type": Paid, "field": "tenant"},
+            (
+                "Paid needs 'tenant', which no message brings: the body of a notification is its payload. Give the "
+                "field a default, or make it a field of the payload."
+            ),
+        ),
+        (
+            errors.UnpublishableEvent(Paid, "has no key."),
+            {"event_type": Paid, "problem": "has no key."},
+            "Paid has no key.",
+        ),
+        (errors.BatchFailed(3), {"index": 3}, "Event 3 of the batch failed; those before it are done."),
+        (
+            errors.UnhandledEvent(Paid, "orders"),
+            {"target": Paid, "topic": "orders"},
+            (
+                "Paid is consumed from 'orders', but nothing handles it: its messages would be acknowledged and "
+                "forgotten. Bind a handler: app.events.bind(Paid, YourHandler); or do not consume it."
+            ),
+        ),
+        (
+            errors.PublishedAndConsumed(Paid, "orders"),
+            {"event_type": Paid, "topic": "orders"},
+            (
+                "Paid is published to 'orders' and consumed from it by the same App: its handlers would run when it is "
+                "emitted, and again when it arrives. Leave one out, or consume it in an App of its own, or make it a "
+                "NotificationEvent, which is handled only where it arrives."
+            ),
+        ),
+        (errors.TaskGroupClosed(), {}, "The task group is closed: start tasks before its block is left."),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, Exception) else "",
+)
+def test_an_error_at_the_border_carries_its_facts_and_says_what_to_do(
+    error: Exception, facts: dict[str, object], text: str
+) -> None:
+    """Facts are attributes; the text is for people."""
+    assert facts == {name: getattr(error, name) for name in facts}
+    assert text in str(error)
+
+
+def test_what_strangers_would_catch_at_the_border() -> None:
+    """A broker that is away: ConnectionError; an answer that does not come: TimeoutError; bad data: ValueError."""
+    assert issubclass(errors.BrokerUnavailable, ConnectionError)
+    assert issubclass(errors.OutcomeUnknown, TimeoutError)
+    assert issubclass(errors.UnknownEventName, errors.UnreadableMessage)
+    for error in (errors.MessageRefused, errors.UnreadableMessage, errors.UnpublishableEvent):
+        assert issubclass(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (Paid, "Paid"),
+        (cqrs.NotificationEvent[Paid], "NotificationEvent[Paid]"),
+        (list[int], "list[int]"),
+        (dict[str, list[Paid]], "dict[str, list[Paid]]"),
+        (len, "len"),
+        (5, "5"),
+        (None, "None"),
+    ],
+)
+def test_things_are_named_as_their_authors_wrote_them(thing: object, name: str) -> None:
+    """An alias with its arguments, for which something else may be bound; no module in front."""
+    assert name == errors.name_of(thing)
+    assert f"app.events.bind({name}, YourHandler)" in str(errors.UnhandledEvent(thing, "orders"))

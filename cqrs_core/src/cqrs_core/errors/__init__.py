@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from cqrs_core.errors.base import CqrsError, ExtraMissing, InvalidOption, name_of
+from cqrs_core.errors.bordering import (
+    BatchFailed,
+    BrokerNotStarted,
+    BrokerUnavailable,
+    MessageRefused,
+    OutcomeUnknown,
+    PublishedAndConsumed,
+    SubscriptionClosed,
+    UnhandledEvent,
+    UnknownEventName,
+    UnpublishableEvent,
+    UnreadableEventClass,
+    UnreadableMessage,
+)
 from cqrs_core.errors.declaring import InvalidMessageClass, UnresolvedAnnotation
 from cqrs_core.errors.handling import (
     AppNotStarted,
@@ -12,6 +26,7 @@ from cqrs_core.errors.handling import (
     HandlerNotFound,
     NoEventLoop,
     NoPublisher,
+    TaskGroupClosed,
 )
 from cqrs_core.errors.injecting import (
     CaptiveDependency,
@@ -43,6 +58,9 @@ from cqrs_core.errors.wiring import (
 __all__ = [
     "AppNotStarted",
     "AppStarted",
+    "BatchFailed",
+    "BrokerNotStarted",
+    "BrokerUnavailable",
     "CaptiveDependency",
     "CqrsError",
     "DependencyCycle",
@@ -57,6 +75,7 @@ __all__ = [
     "InvalidMessageClass",
     "InvalidOption",
     "MapFrozen",
+    "MessageRefused",
     "MiddlewareUnusable",
     "MissingDependency",
     "NoEventLoop",
@@ -66,11 +85,20 @@ __all__ = [
     "NotAHandler",
     "NotAMessage",
     "NotProvided",
+    "OutcomeUnknown",
     "OverrideTooLate",
+    "PublishedAndConsumed",
     "ScopeRequired",
     "ScopeValueMissing",
+    "SubscriptionClosed",
+    "TaskGroupClosed",
     "UndeclaredMessage",
+    "UnhandledEvent",
+    "UnknownEventName",
     "UnknownScopeValue",
+    "UnpublishableEvent",
+    "UnreadableEventClass",
+    "UnreadableMessage",
     "UnresolvedAnnotation",
     "WiringError",
     "WrongHandler",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 
 def name_of(thing: object) -> str:
-    """Name a class or a function as its author wrote it; anything else by its ``repr``."""
-    return getattr(thing, "__qualname__", None) or repr(thing)
+    """Name a class, an alias such as ``Page[User]`` or a function as its author wrote it; anything else by its repr."""
+    name: str | None = getattr(thing, "__qualname__", None)  # an alias has that of its class
+    arguments: object = getattr(thing, "__args__", None)
+    if name is None or not arguments or not isinstance(arguments, tuple):
+        return name or repr(thing)
+    return f"{name}[{', '.join(map(name_of, arguments))}]"
 
 
 class CqrsError(Exception):

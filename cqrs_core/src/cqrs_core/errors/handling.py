@@ -111,6 +111,13 @@ class NoEventLoop(CqrsError, RuntimeError):
         super().__init__("Neither asyncio nor trio is running. Call this from a coroutine that one of them runs.")
 
 
+class TaskGroupClosed(CqrsError, RuntimeError):
+    """A task was to be started in a group whose block has been left."""
+
+    def __init__(self) -> None:
+        super().__init__("The task group is closed: start tasks before its block is left.")
+
+
 class AppNotStarted(CqrsError, RuntimeError):
     """
     An App was used before it was started, or after it was stopped.

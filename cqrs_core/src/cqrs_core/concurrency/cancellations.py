@@ -1,0 +1,49 @@
+"""
+How often an asyncio task was asked to end, and whether by us alone.
+
+From Python 3.11 on the task counts by itself. On 3.10 only what is asked for here is counted, so one that comes from
+outside at the same moment as ours is taken for ours.
+
+Source:
+    ``asyncio.timeouts.Timeout`` of Python 3.11: its cancellation was the only one if, taken back, no more of them are
+    left than there were when the block was entered.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from weakref import WeakKeyDictionary
+
+_Task = Any  # asyncio.Task, which is not imported for its name alone
+
+if sys.version_info >= (3, 11):
+
+    def asked_to_end(task: _Task) -> int:
+        """Count the cancellations of *task* that were not taken back."""
+        return task.cancelling()  # type: ignore[no-any-return]  # see _Task
+
+    def ask_to_end(task: _Task) -> None:
+        """Cancel *task*."""
+        task.cancel()
+
+    def take_back(task: _Task) -> int:
+        """Take one cancellation back, which has arrived; gives how many are left."""
+        return task.uncancel()  # type: ignore[no-any-return]  # see _Task
+
+else:
+    _asked: WeakKeyDictionary[_Task, int] = WeakKeyDictionary()
+
+    def asked_to_end(task: _Task) -> int:
+        """Count the cancellations of *task* that were not taken back."""
+        return _asked.get(task, 0)
+
+    def ask_to_end(task: _Task) -> None:
+        """Cancel *task*."""
+        _asked[task] = asked_to_end(task) + 1
+        task.cancel()
+
+    def take_back(task: _Task) -> int:
+        """Take one cancellation back, which has arrived; gives how many are left."""
+        _asked[task] = asked_to_end(task) - 1
+        return _asked[task]

@@ -1,0 +1,90 @@
+"""When to try again, and how long to wait before."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cqrs_core.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+_BOUNDS = (
+    ("delay_s", 0, math.inf, "a number of seconds, 0 or more"),
+    ("backoff", 1, math.inf, "a number, at least 1"),
+    ("max_delay_s", 0, math.inf, "a number of seconds, 0 or more"),
+    ("jitter", 0, 1, "a number from 0 to 1"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """
+    How often something that fails is tried, and after what delays.
+
+    The delay before attempt ``n + 1`` is ``delay_s * backoff ** (n - 1)``, at most ``max_delay_s``; of that, *jitter*
+    is the share that is drawn at random, so that those who failed together do not come back together.
+
+    Attributes:
+        max_attempts: How many attempts there are in all, the first included; at least 1.
+        delay_s: Seconds before the second attempt.
+        backoff: What each delay is multiplied by to give the next; at least 1.
+        max_delay_s: The longest delay, in seconds.
+        jitter: From 0 (none) to 1 (anything between nothing and the whole delay).
+        retry_on: Errors that are worth another attempt.
+        give_up_on: Exceptions to that: errors that no further attempt would mend.
+
+    Raises:
+        InvalidOption: A number is outside its bounds, or a class is no class of errors.
+
+    Source:
+        M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+
+    max_attempts: int = 5
+    delay_s: float = 0.5
+    backoff: float = 2.0
+    max_delay_s: float = 30.0
+    jitter: float = 0.1
+    retry_on: tuple[type[Exception], ...] = (Exception,)
+    give_up_on: tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        attempts: object = self.max_attempts  # options come from programs that no type checker has seen
+        _check("max_attempts", attempts, isinstance(attempts, int) and attempts >= 1, "a whole number, at least 1")
+        for name, lowest, highest, expected in _BOUNDS:
+            number = getattr(self, name)
+            is_number = isinstance(number, (int, float)) and math.isfinite(number)
+            _check(name, number, is_number and lowest <= number <= highest, expected)
+        for name in ("retry_on", "give_up_on"):
+            classes = getattr(self, name)
+            fits = isinstance(classes, tuple) and all(isinstance(cls, type) for cls in classes)
+            fits = fits and all(issubclass(cls, Exception) for cls in classes)
+            _check(name, classes, fits, "a tuple of classes of exceptions")
+
+    def is_worth_retrying(self, error: Exception) -> bool:
+        """Tell whether *error* is of a kind that another attempt may mend."""
+        return isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
+
+    def delay_after(self, attempt: int, draw: Callable[[], float] = random.random) -> float:
+        """
+        Give the seconds to wait after an attempt that failed.
+
+        Args:
+            attempt: Which attempt it was, from 1.
+            draw: Gives a number from 0 to 1.
+        """
+        try:
+            delay = min(self.delay_s * float(self.backoff) ** (attempt - 1), self.max_delay_s)
+        except OverflowError:
+            delay = self.max_delay_s if self.delay_s else 0.0
+        return delay * (1 - self.jitter * draw())
+
+
+def _check(option: str, value: object, is_right: bool, expected: str) -> None:  # noqa: FBT001 - named at each call
+    if not is_right:
+        raise InvalidOption(option, value, expected)
