@@ -1,0 +1,197 @@
+"""The command ``cqrs``: what is installed, and the loops of an App in a process of their own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import importlib
+import inspect
+import json
+import signal
+import sys
+import traceback
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from cqrs_core.app import App
+from cqrs_core.errors import CqrsError
+from cqrs_core.plugins import Plugin, PluginWarning, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import ModuleType
+
+
+class AppNotFound(CqrsError, LookupError):
+    """
+    ``MODULE:APP`` does not lead to an App.
+
+    Attributes:
+        target: What was given.
+    """
+
+    def __init__(self, target: str, problem: str) -> None:
+        self.target = target
+        super().__init__(f"{target!r} leads to no App: {problem}")
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> int:
+    """
+    Do what the command line says.
+
+    Args:
+        arguments: The words after the command; those of this process unless given.
+        program: How the command is called in its own texts.
+
+    Returns:
+        The exit code: 0, or 1 if something is wrong, which standard error or the list of plug-ins tells. What cannot
+        be understood ends the process with 2.
+    """
+    parser = argparse.ArgumentParser(prog=program, description="Plug-ins and processes of cqrs_core.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plugins = commands.add_parser("plugins", help="list the plug-ins that are installed, and what is wrong with them")
+    plugins.add_argument("--json", action="store_true", help="write JSON, for programs")
+    run = commands.add_parser("run", help="run the loops of an App until SIGINT or SIGTERM; a second one ends at once")
+    run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
+    run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas, such as consumers")
+    options = parser.parse_args(arguments)
+    if options.command == "plugins":
+        return list_plugins(as_json=options.json)
+    module, _, path = options.target.partition(":")
+    if not all(name.isidentifier() for name in [*module.split("."), *path.split(".")]):
+        run.error(f"argument MODULE:APP: {options.target!r} does not look like shop.main:app")
+    return run_app(options.target, None if options.only is None else options.only.replace(" ", "").split(","))
+
+
+# cqrs plugins --------------------------------------------------------------------------------------------------------
+
+
+def list_plugins(*, as_json: bool) -> int:
+    """Print the plug-ins that are installed; answer 1 if one of them cannot be used."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # the list says the same
+        plugins = installed()
+    if as_json:
+        text = json.dumps([dataclasses.asdict(plugin) for plugin in plugins], indent=2)
+    else:
+        text = "\n".join(line for plugin in plugins for line in _described(plugin))
+    sys.stdout.write(f"{text}\n")
+    # To switch one off is a decision, not a fault.
+    return 0 if all(plugin.status in {"ok", "disabled"} for plugin in plugins) else 1
+
+
+def _described(plugin: Plugin) -> Iterator[str]:
+    yield f"{plugin.entry_point} ({plugin.distribution} {plugin.version}): {plugin.status}"
+    for backend in plugin.backends:
+        schemes = "".join(f"  {scheme}://" for scheme in backend.schemes)
+        yield f"  {backend.kind.replace('_', ' ')} {backend.name}{schemes}"
+    for text in filter(None, [plugin.error, plugin.cure]):
+        yield f"  {text}"
+
+
+# cqrs run ------------------------------------------------------------------------------------------------------------
+
+
+def run_app(target: str, only: Sequence[str] | None) -> int:
+    """Run the loops of an App until a signal ends it; answer the exit code."""
+    try:
+        asyncio.run(_run(find_app(target), only))
+    except CqrsError as error:
+        _say(f"{type(error).__name__}: {error}")
+    except asyncio.CancelledError:
+        _say("Ended at once. What was under way was cancelled.")
+    except Exception:  # noqa: BLE001 - the end of the process: its traceback is all that can be done
+        traceback.print_exc()
+    else:
+        return 0
+    return 1
+
+
+async def _run(app: App, only: Sequence[str] | None) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    is_stopping = asyncio.Event()
+
+    def stop() -> None:
+        if is_stopping.is_set() and task is not None:
+            task.cancel()
+        is_stopping.set()
+
+    _call_on_signals(loop, stop)
+    async with app.running(only=only):
+        _say(f"{app.name} is running. Ctrl-C stops it.")
+        await is_stopping.wait()
+        _say(f"{app.name} is stopping. Ctrl-C again ends it at once.")
+
+
+def _call_on_signals(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Have *call* called by the loop, each time that the process is asked to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, call)
+        except NotImplementedError:  # the loops of Windows leave signals to Python
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def find_app(target: str) -> App:
+    """
+    Import an App, with the current directory first among the places to look.
+
+    Args:
+        target: ``"module:attribute.path"``, which leads to an App or to a function that makes one.
+
+    Raises:
+        AppNotFound: It does not.
+        Exception: Whatever the module raises while it is imported.
+    """
+    name, _, path = target.partition(":")
+    found: object = _imported(target, name)
+    for attribute in path.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError as error:
+            problem = f"{name} has no {attribute!r}.{_near_miss(attribute, dir(found))}"
+            raise AppNotFound(target, problem) from error
+        name = f"{name}.{attribute}"
+    if not isinstance(found, App):
+        found = _made(target, name, found)
+    return found
+
+
+def _imported(target: str, name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports something that is not
+        package, _, _ = str(error.name).rpartition(".")
+        folders = getattr(sys.modules.get(package), "__path__", [here])
+        prefix = f"{package}." if folders != [here] else ""
+        modules = [module.name for module in iter_modules(folders, prefix)]
+        raise AppNotFound(target, f"there is no module {error.name!r}.{_near_miss(error.name, modules)}") from error
+
+
+def _made(target: str, name: str, make: object) -> App:
+    try:
+        inspect.signature(make).bind()  # type: ignore[arg-type]  # what cannot be called is a TypeError
+    except (TypeError, ValueError) as error:
+        problem = f"{name} is of type {type(make).__qualname__}; it must be an App, or a function without arguments."
+        raise AppNotFound(target, problem) from error
+    app: object = make()  # type: ignore[operator]  # it has a signature
+    if not isinstance(app, App):
+        raise AppNotFound(target, f"{name}() made an object of type {type(app).__qualname__}.")
+    return app
+
+
+def _near_miss(wanted: object, known: Iterable[str]) -> str:
+    return "".join(f" Did you mean {name!r}?" for name in get_close_matches(str(wanted), known, n=1))

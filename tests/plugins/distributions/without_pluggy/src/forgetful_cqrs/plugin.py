@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from cqrs_core.plugins import Backend, hookimpl
+
+CQRS_API = 1
+
+
+@hookimpl
+def cqrs_backends() -> list[Backend]:
+    return [Backend(kind="broker", name="forgetful", factory="forgetful_cqrs.broker:Broker", schemes=("forgetful",))]

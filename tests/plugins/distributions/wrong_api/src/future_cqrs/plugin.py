@@ -1,0 +1,3 @@
+from __future__ import annotations
+
+CQRS_API = 2
