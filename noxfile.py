@@ -19,7 +19,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 # What the machine has is what is tested: said aloud when one is missing, and an error where nobody reads along.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "examples", "build", "demo"]
+nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "plugins", "examples", "build", "demo"]
 # uv trusts the certificates of the machine, as pip does: behind a company's proxy its own would not do.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
@@ -91,7 +91,7 @@ def tests(session: nox.Session) -> None:
     install_checkout(session, "test")
     # Each Python its own file: sessions may run side by side.
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    paths = session.posargs or ["tests", "--ignore=tests/examples"]
+    paths = session.posargs or ["tests", "--ignore=tests/examples", "--ignore=tests/plugins/test_distributions.py"]
     session.run("coverage", "run", "-m", "pytest", *paths, env=coverage)
     session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=coverage)
 
@@ -114,16 +114,26 @@ def core_alone(session: nox.Session) -> None:
         shutil.copy("pyproject.toml", outside)  # pytest's settings
         (outside / "tests").mkdir()
         shutil.copy("tests/conftest.py", outside / "tests")
-        shutil.copytree("tests/core", outside / "tests" / "core")
+        for part in ("core", "conformance"):
+            shutil.copytree(f"tests/{part}", outside / "tests" / part)
         with session.chdir(outside):
-            session.run(python, "-m", "pytest", *(session.posargs or ["tests/core"]), external=True)
+            session.run(python, "-m", "pytest", *(session.posargs or ["tests"]), external=True)
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def plugins(session: nox.Session) -> None:
+    """Build distributions of third parties, good and broken ones, and install them into fresh environments."""
+    session.install("--editable", "./cqrs_core", *nox.project.dependency_groups(PYPROJECT, "test-plugins"))
+    session.run("pytest", *(session.posargs or ["tests/plugins"]))
 
 
 @nox.session(python=PYTHONS)
 def examples(session: nox.Session) -> None:
-    """Run every example, and every Python block of the README and the docs."""
+    """Run every example, every Python block of the README and the docs, and the suite for brokers on the plug-in."""
     install_checkout(session, "test")
     session.run("pytest", *(session.posargs or ["tests/examples", "tests/meta/test_documentation.py"]))
+    session.install("./examples/write_a_plugin")
+    session.run("pytest", "examples/write_a_plugin/tests")
 
 
 @nox.session
@@ -158,6 +168,8 @@ def bench(session: nox.Session) -> None:
     peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
     session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
     session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
+    for program in ("discovery", "broker"):
+        session.run("python", f"benchmarks/{program}.py")
 
 
 if __name__ == "__main__":

@@ -6,22 +6,26 @@ from enum import Enum
 
 
 class Tier(Enum):
-    """A loyalty tier; its value is what a customer must have spent to be in it, in dollars."""
+    """A loyalty tier; its value is what people read, and other services."""
 
-    BRONZE = Decimal(0)
-    SILVER = Decimal(100)
-    GOLD = Decimal(400)
-    PLATINUM = Decimal(1000)
+    BRONZE = "bronze"
+    SILVER = "silver"
+    GOLD = "gold"
+    PLATINUM = "platinum"
 
-    @property
-    def label(self) -> str:
-        """What people read."""
-        return self.name.lower()
+
+#: What a customer must have spent to be in a tier, in dollars; the highest comes last.
+_BEGINS_AT = {
+    Tier.BRONZE: Decimal(0),
+    Tier.SILVER: Decimal(100),
+    Tier.GOLD: Decimal(400),
+    Tier.PLATINUM: Decimal(1000),
+}
 
 
 def tier_for(spent: Decimal) -> Tier:
     """Answer the highest tier that *spent* dollars, zero or more, reach."""
-    return max((tier for tier in Tier if spent >= tier.value), key=lambda tier: tier.value)
+    return [tier for tier, begins_at in _BEGINS_AT.items() if spent >= begins_at][-1]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Everything that is said in the shop: one command, two events, two queries and their answers."""
+"""Everything that is said: to the shop, to its reports, and by events from one to the other."""
 
 from datetime import date
 from decimal import Decimal
@@ -6,9 +6,11 @@ from decimal import Decimal
 import cqrs_core as cqrs
 from shop.accounts import Tier
 
+# To the shop ----------------------------------------------------------------------------------------------------------
+
 
 class PurchaseReceipt(cqrs.Response):
-    is_new: bool  # False: this line was recorded before
+    events: int  # how many tell of it; 0: this line was recorded before
     tier: Tier
 
 
@@ -20,6 +22,9 @@ class RecordPurchase(cqrs.Request[PurchaseReceipt], frozen=True, kw_only=True):
     day: date
     cds: int
     dollars: Decimal
+
+
+# From the shop to whoever consumes the topic --------------------------------------------------------------------------
 
 
 class PurchaseRecorded(cqrs.DomainEvent, kw_only=True):
@@ -35,6 +40,29 @@ class TierChanged(cqrs.DomainEvent, kw_only=True):
     after: Tier
 
 
+EVENTS_TOPIC = "shop.events"
+# Names, and not classes, are what services agree upon: each may have classes of its own.
+EVENT_NAMES: dict[str, type[cqrs.Event]] = {"PurchaseRecorded": PurchaseRecorded, "TierChanged": TierChanged}
+
+
+class EventLost(cqrs.DomainEvent):
+    """Any of these, after it could not be handled. Nothing of its content is needed to know that."""
+
+
+# To the reports -------------------------------------------------------------------------------------------------------
+
+
+class WaitForEvents(cqrs.Request):
+    """
+    Ask for an answer as soon as so many events, or more, have arrived.
+
+    They arrive some time after the commands that led to them were answered. Who wants to read what it has written adds
+    up the ``events`` of its receipts, and waits for as many here.
+    """
+
+    count: int
+
+
 class Totals(cqrs.Response, frozen=True, kw_only=True):
     purchases: int
     customers: int
@@ -43,6 +71,7 @@ class Totals(cqrs.Response, frozen=True, kw_only=True):
     first_day: date | None  # None: nothing was bought
     last_day: date | None
     customers_by_tier: dict[Tier, int]
+    lost_events: int  # that all of this is without
 
 
 class GetTotals(cqrs.Request[Totals]):

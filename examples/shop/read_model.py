@@ -40,8 +40,8 @@ class SalesReport:
         """Show a customer, who has bought something, in *tier* from now on."""
         self._rows[customer_id].tier = tier
 
-    def totals(self) -> Totals:
-        """Add up all rows."""
+    def totals(self, *, lost_events: int) -> Totals:
+        """Add up all rows, which are without so many *lost_events*."""
         rows = self._rows.values()
         tiers = Counter(row.tier for row in rows)
         return Totals(
@@ -52,6 +52,7 @@ class SalesReport:
             first_day=self._first_day,
             last_day=self._last_day,
             customers_by_tier={tier: tiers[tier] for tier in Tier},
+            lost_events=lost_events,
         )
 
     def best(self, limit: int) -> Iterator[Customer]:

@@ -277,3 +277,32 @@ async def test_a_start_up_that_publishes_does_not_let_others_pass_before_it_is_d
         release.set()
 
     assert ["happened", "warmed", "happened", "happened"] == LOG
+
+
+class Tell(cqrs.Request[None]):
+    pass
+
+
+class TellHandler(cqrs.RequestHandler[Tell, None]):
+    async def handle(self, request: Tell) -> None:  # it tells everybody
+        self.events.append(cqrs.NotificationEvent(event_name="Told", topic="news", payload={"n": 1}))
+
+
+def test_a_mediator_starts_its_broker_at_first_use_on_one_loop_after_the_other() -> None:
+    """A mediator that is kept for good: its broker is started when it is needed, and again on another loop."""
+    broker = cqrs.MemoryBroker()
+    mediator = bootstrap.bootstrap(
+        message_broker=broker, commands_mapper=lambda requests: requests.bind(Tell, TellHandler)
+    )
+
+    async def nothing(_: object) -> None:
+        pass
+
+    async def run() -> list[str]:
+        await mediator.send(Tell())  # nobody listens yet, but now it is started
+        subscription = await broker.subscribe(["news"], group="g", on_revoked=nothing)
+        await mediator.send(Tell())
+        return [delivery.envelope.headers["ce_type"] for delivery in await subscription.receive(10)]
+
+    assert ["Told"] == asyncio.run(run())
+    assert ["Told"] == asyncio.run(run())

@@ -117,6 +117,27 @@ OpenHandler.
 container.transient(str, a_factory), or give the parameter a default.
 for programs: HandlerNotAsync, DuplicateHandler, WrongResponse, WrongHandler, MissingDependency
 """,
+    "12_publish_and_consume": """\
+OrderPlaced in orders: pack o-1 for Ada
+OrderPlaced in orders: pack o-2 for Ada
+OrderPlaced in orders: pack o-3 for Ada
+""",
+    "13_retry_and_dead_letters": """\
+open: attempt 1
+closed: attempt 1
+closed: given up: no such account
+open: attempt 2
+open: attempt 3
+open: paid
+""",
+    "14_handle_batches": """\
+to store: [20, 21, 22]
+to store: [23, 24, 25]
+  not 23: the disk is full
+to store: [23, 24, 25]
+to store: [26]
+stored: [20, 21, 22, 23, 24, 25, 26]
+""",
 }
 
 

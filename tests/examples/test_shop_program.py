@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from shop.program import main
+from shop.read_model import SalesReport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +106,36 @@ def test_a_log_of_malformed_lines_only_is_a_shop_without_customers(
     assert " 0 purchases\n" in capsys.readouterr().out
 
 
+def test_events_that_could_not_be_handled_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends, says how many the totals are without, and so does its exit code."""
+    log = tmp_path / "log.txt"
+    log.write_bytes(GOOD * 3)
+    monkeypatch.setattr(SalesReport, "add_purchase", lambda *_: 1 / 0)
+
+    code = main(["--file", str(log)])
+
+    out, err = capsys.readouterr()
+    assert 1 == code
+    assert "shop: 3 events could not be handled and are left out of everything above.\n" == err
+    assert " 0 purchases\n" in out
+
+
+def test_it_ends_when_the_consumer_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its error: nothing waits for what will not arrive."""
+    log = tmp_path / "log.txt"
+    log.write_bytes(GOOD * 3)
+
+    async def break_down(*_: object) -> None:
+        raise MemoryError("the subscription is gone")
+
+    monkeypatch.setattr("cqrs_core.memory.subscriptions.MemorySubscription.acknowledge", break_down)
+
+    with pytest.raises(MemoryError):
+        main(["--file", str(log)])
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "cannot be read (No such file or directory)."), (b"\n", "holds no lines.")]
 )
@@ -157,6 +188,29 @@ def test_ctrl_c_ends_it_cleanly(long_log: Path, examples: Path, plain_environmen
 
     assert "1,000 of 500,000 lines\n" == first
     assert (130, "shop: stopped by Ctrl-C; nothing was kept.\n") == (shop.returncode, err)
+    assert "customers" not in out
+
+
+def test_ctrl_c_is_noticed_though_there_is_nothing_to_wait_for(
+    tmp_path: Path, examples: Path, plain_environment: dict[str, str]
+) -> None:
+    """Malformed lines are never on their way to the reports; still, others get a turn between them."""
+    log = tmp_path / "malformed.txt"
+    log.write_bytes(b"not a purchase\n" * 500_000)
+    command = [sys.executable, str(examples / "shop"), "--file", str(log)]
+    complaints = tmp_path / "stderr.txt"
+    with (
+        complaints.open("w") as stderr,
+        subprocess.Popen(command, env=plain_environment, stdout=subprocess.PIPE, stderr=stderr, text=True) as shop,
+    ):
+        assert shop.stdout is not None
+        shop.stdout.readline()
+
+        shop.send_signal(signal.SIGINT)
+        out, _ = shop.communicate()
+
+    assert 130 == shop.returncode
+    assert complaints.read_text().endswith("shop: stopped by Ctrl-C; nothing was kept.\n")
     assert "customers" not in out
 
 

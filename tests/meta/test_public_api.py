@@ -14,25 +14,32 @@ import cqrs_core
 
 #: Everything that `import cqrs_core as cqrs` promises. A new name needs a reason; one that goes needs a major version.
 NAMES = """
-App CORRequestHandler CoRMermaid Container CqrsError DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse
-DomainEvent Event EventEmitter EventHandler EventHandlersFailed EventMap EventMediator EventMiddleware HandlerNotFound
-IDomainEvent IEvent INotificationEvent IRequest IResponse LoggingMiddleware NotificationEvent Publisher
-PydanticRequest PydanticResponse Request RequestHandler RequestMap RequestMediator RequestMiddleware Response
-SimpleContainer StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError bootstrap errors
+App BatchFailed Broker CORRequestHandler CoRMermaid Container CqrsError CurrentMessage DCDomainEvent DCEvent
+DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler EventEmitter EventHandler
+EventHandlersFailed EventMap EventMediator EventMiddleware HandlerNotFound IDomainEvent IEvent INotificationEvent
+IRequest IResponse LoggingMiddleware MemoryBroker NotificationEvent Publisher PydanticRequest PydanticResponse Request
+RequestHandler RequestMap RequestMediator RequestMiddleware Response RetryPolicy SimpleContainer StreamMiddleware
+StreamingRequestHandler StreamingRequestMediator WiringError bootstrap current_message current_messages errors hookimpl
 """
 
 ERRORS = """
-AppNotStarted AppStarted CaptiveDependency CqrsError DependencyCycle DuplicateHandler EmptyChain EventCascadeTooDeep
-EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound InvalidMessageClass InvalidOption
-MapFrozen MiddlewareUnusable MissingDependency NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage
-NotProvided OverrideTooLate ScopeRequired ScopeValueMissing UndeclaredMessage UnknownScopeValue
+AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CqrsError DependencyCycle
+DuplicateHandler EmptyChain EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync
+HandlerNotFound InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency
+NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage NotProvided OutcomeUnknown OverrideTooLate
+PublishedAndConsumed ScopeRequired ScopeValueMissing SubscriptionClosed TaskGroupClosed UndeclaredMessage
+UnhandledEvent UnknownEventName UnknownScopeValue UnpublishableEvent UnreadableEventClass UnreadableMessage
 UnresolvedAnnotation WiringError WrongHandler WrongResponse
 """
 
 #: Parameters are promises too: those that users write by name, in order.
 SIGNATURES = {
-    "App": "name container publisher middlewares event_middlewares max_concurrent_event_handlers max_event_depth "
-    "event_errors polymorphic",
+    "App": "name broker container middlewares event_middlewares max_concurrent_event_handlers max_event_depth "
+    "event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
+    "App.publishes": "self topic names key",
+    "App.consume": "self topic names group order retry on_unknown dead_letter_topic batch_handler max_batch_size "
+    "max_body_bytes",
+    "App.running": "self only",
     "App.send": "self request",
     "App.stream": "self request",
     "App.publish": "self event",
@@ -50,6 +57,14 @@ SIGNATURES = {
     "SimpleContainer.from_scope": "self provided",
     "SimpleContainer.override": "self provided value",
     "SimpleContainer.scope": "self values",
+    "Envelope": "topic body key headers",
+    "RetryPolicy": "max_attempts delay_s backoff max_delay_s jitter retry_on give_up_on",
+    "MemoryBroker": "partitions max_waiting max_message_bytes",
+    "Broker.start": "self",
+    "Broker.stop": "self",
+    "Broker.send": "self envelope",
+    "Broker.send_many": "self envelopes",
+    "Broker.subscribe": "self topics group on_revoked",
     "NotificationEvent": "event_name topic payload key headers event_id event_timestamp",
 }
 

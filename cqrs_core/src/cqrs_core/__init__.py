@@ -4,10 +4,13 @@ Commands, queries and events for Python: the in-process core, on the standard li
 General layout, in the order in which a message travels; each module imports only from those behind it:
 
 * ``app`` and ``bootstrap`` put everything together; ``wiring`` checks it, and knows how handlers are made.
+* ``traffic`` is what an App exchanges with others: ``outgoing`` events through a ``broker`` (``memory`` is the one that
+  is built in, ``plugins`` finds others), ``incoming`` ones from it through the ``consumer``.
 * ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares.
 * ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
 * ``container`` and ``broker`` are contracts for what comes from outside; ``injection`` is the built-in container.
-* ``messages`` are what travels; ``errors`` are everything that can be raised.
+* ``messages`` are what travels, an ``envelope`` is what is around one on the way, ``context`` tells of the current one.
+* ``errors`` are everything that can be raised.
 """
 
 from __future__ import annotations
@@ -16,11 +19,17 @@ from typing import TYPE_CHECKING
 
 from cqrs_core import bootstrap, errors
 from cqrs_core.app import App
-from cqrs_core.broker import Publisher
+from cqrs_core.broker import Broker, Publisher
 from cqrs_core.container import Container
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import CqrsError, EventHandlersFailed, HandlerNotFound, WiringError
-from cqrs_core.handlers import CORRequestHandler, EventHandler, RequestHandler, StreamingRequestHandler
+from cqrs_core.errors import BatchFailed, CqrsError, EventHandlersFailed, HandlerNotFound, WiringError
+from cqrs_core.handlers import (
+    CORRequestHandler,
+    EventBatchHandler,
+    EventHandler,
+    RequestHandler,
+    StreamingRequestHandler,
+)
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.maps import EventMap, RequestMap
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
@@ -45,8 +54,13 @@ from cqrs_core.middlewares import LoggingMiddleware
 from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
 
 if TYPE_CHECKING:
+    from cqrs_core.context import CurrentMessage, current_message, current_messages
     from cqrs_core.diagrams import CoRMermaid
+    from cqrs_core.envelope import Envelope
     from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse
+    from cqrs_core.memory import MemoryBroker
+    from cqrs_core.plugins import hookimpl
+    from cqrs_core.resilience import RetryPolicy
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -69,25 +83,37 @@ else:
 #: Names that are imported at their first use: their module, and the package that it needs, if any.
 _ON_DEMAND = {
     "CoRMermaid": ("cqrs_core.diagrams", None),
+    "CurrentMessage": ("cqrs_core.context", None),
+    "Envelope": ("cqrs_core.envelope", None),
+    "MemoryBroker": ("cqrs_core.memory", None),
     "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
     "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
+    "RetryPolicy": ("cqrs_core.resilience", None),
+    "current_message": ("cqrs_core.context", None),
+    "current_messages": ("cqrs_core.context", None),
+    "hookimpl": ("cqrs_core.plugins", None),
 }
 
 __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "BatchFailed",
+    "Broker",
     "CORRequestHandler",
     "CoRMermaid",
     "Container",
     "CqrsError",
+    "CurrentMessage",
     "DCDomainEvent",
     "DCEvent",
     "DCNotificationEvent",
     "DCRequest",
     "DCResponse",
     "DomainEvent",
+    "Envelope",
     "Event",
+    "EventBatchHandler",
     "EventEmitter",
     "EventHandler",
     "EventHandlersFailed",
@@ -101,6 +127,7 @@ __all__ = [
     "IRequest",
     "IResponse",
     "LoggingMiddleware",
+    "MemoryBroker",
     "NotificationEvent",
     "Publisher",
     "PydanticRequest",
@@ -111,11 +138,15 @@ __all__ = [
     "RequestMediator",
     "RequestMiddleware",
     "Response",
+    "RetryPolicy",
     "SimpleContainer",
     "StreamMiddleware",
     "StreamingRequestHandler",
     "StreamingRequestMediator",
     "WiringError",
     "bootstrap",
+    "current_message",
+    "current_messages",
     "errors",
+    "hookimpl",
 ]

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cqrs_core.clock import SystemClock
+from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted
+from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.maps import EventMap, RequestMap
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 
-    from cqrs_core.broker import Publisher
+    from cqrs_core.broker import Broker
+    from cqrs_core.clock import Clock
+    from cqrs_core.consumer import Consumer, OnUnknown, Order
     from cqrs_core.container import Container
+    from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event, Request
+    from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
+    from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.traffic import Traffic
 
 R = TypeVar("R")
+
+_LOOPS = ("consumers",)
 
 
 class App:
     """
     A program that handles messages.
 
-    Bind handlers to :attr:`requests` and :attr:`events`, then use it inside ``async with app:``. Handlers may ask for
-    the App, or for one of its mediators, in their constructors.
+    Bind handlers to :attr:`requests` and :attr:`events`, then use it inside ``async with app:``; inside
+    ``async with app.running():`` it consumes from its broker as well. Handlers may ask for the App, or for one of its
+    mediators, in their constructors.
 
     Attributes:
         name: What it is called.
@@ -39,23 +52,28 @@ class App:
         self,
         name: str,
         *,
+        broker: Broker | str | None = None,
         container: Container | None = None,
-        publisher: Publisher | None = None,
         middlewares: Iterable[RequestMiddleware] = (),
         event_middlewares: Iterable[EventMiddleware] = (),
         max_concurrent_event_handlers: int = 1,
         max_event_depth: int = 32,
         event_errors: Literal["raise", "log"] = "raise",
         polymorphic: bool = False,
+        max_concurrent_messages: int = 10,
+        stop_deadline_s: float = 30.0,
+        clock: Clock | None = None,
     ) -> None:
         """
         Make an App; nothing is started, and nothing checked, before it is entered.
 
         Args:
-            name: For people, and for what has to be told apart by it.
+            name: For people; what messages to others name as their source, and the group in which it consumes.
+            broker: Carries events to and from other processes. A URL or a name: the backend of that scheme or name,
+                found among the plug-ins. An object: taken as it is; the App starts and stops it. ``None``: one of its
+                own in this process, where events reach what the App itself consumes, and nobody else.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
-            publisher: Takes the notifications that handlers emit. Without one, emitting one is an error.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
             event_middlewares: Wrap all events, outermost first, once for each handler.
             max_concurrent_event_handlers: How many handlers of events one message may have running at a time; with 1
@@ -63,17 +81,23 @@ class App:
             max_event_depth: How many levels of events that events lead to are allowed.
             event_errors: Whether errors of event handlers are raised, together, when all have run, or only logged.
             polymorphic: Whether an event reaches the handlers that are bound to its base classes as well.
+            max_concurrent_messages: How many consumed messages, or batches, each group handles at the same time.
+            stop_deadline_s: Seconds that handlers of consumed messages have to end in when the App stops.
+            clock: Tells the time of messages, and measures delays and deadlines.
         """
         self.name = name
         self.requests = RequestMap()
         self.events = EventMap()
         self._own_container = SimpleContainer() if container is None else None
-        source = HandlerSource(self._own_container or container)
-        source.offer_as_all(self, App)
+        self._source = HandlerSource(self._own_container or container)
+        self._source.offer_as_all(self, App)
+        #: The classes of events that leave the process; the emitter looks here.
+        self._published: set[type] = set()
         self._emitter = EventEmitter(
             self.events,
-            source,
-            publisher=publisher,
+            self._source,
+            publisher=_LazyPublisher(self._publish),
+            published=self._published,
             middlewares=event_middlewares,
             max_concurrent_handlers=max_concurrent_event_handlers,
             max_event_depth=max_event_depth,
@@ -81,34 +105,157 @@ class App:
             is_polymorphic=polymorphic,
         )
         middlewares = tuple(middlewares)
-        self._requests = RequestMediator(self.requests, source, self._emitter, middlewares=middlewares)
-        self._streams = StreamingRequestMediator(self.requests, source, self._emitter, middlewares=middlewares)
-        self._events = EventMediator(source, self._emitter)
+        self._requests = RequestMediator(self.requests, self._source, self._emitter, middlewares=middlewares)
+        self._streams = StreamingRequestMediator(self.requests, self._source, self._emitter, middlewares=middlewares)
+        self._events = EventMediator(self._source, self._emitter)
+        self._broker = broker
+        self._max_concurrent_messages = max_concurrent_messages
+        self._stop_deadline_s = stop_deadline_s
+        self._clock = clock or SystemClock()
+        #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
+        self._traffic: Traffic | None = None
+        self._consumers: tuple[Consumer, ...] = ()
         self._is_started = False
+
+    def publishes(self, topic: str, names: Mapping[str, type[Event]], *, key: Key | None = None) -> None:
+        """
+        Send events of some classes to other processes, beside what their handlers here do.
+
+        The event itself is the body of the message, as JSON. Without an outbox each is sent at most once, when the
+        handlers of the message that led to it have run.
+
+        Args:
+            topic: Where to.
+            names: The classes by the names under which others know them: ``{"OrderPlaced": OrderPlaced}``.
+            key: The field that holds the ordering key, or a function that gives it: events of one key stay in order.
+                ``None``: no order is kept.
+
+        Raises:
+            AppStarted: The App is running. What is wrong with the arguments is told when it starts.
+        """
+        self._check_not_started()
+        self._published.update(self._needed_traffic().publishes(topic, names, key))
+
+    def consume(
+        self,
+        topic: str,
+        names: Mapping[str, Any],
+        *,
+        group: str | None = None,
+        order: Order = "key",
+        retry: RetryPolicy | None = None,
+        on_unknown: OnUnknown = "skip",
+        dead_letter_topic: str | None = None,
+        batch_handler: type[EventBatchHandler[Any]] | None = None,
+        max_batch_size: int = 100,
+        max_body_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        """
+        Take events that others send to their handlers here, inside ``async with app.running():``.
+
+        Each message is handled at least once, all handlers of its event in one scope, and acknowledged after that. A
+        message that fails is tried again, while only those of its lane wait; it ends in the dead-letter topic, body and
+        headers untouched, with headers ``cqrs_dead_…`` that say why. So does one that cannot be read.
+
+        Args:
+            topic: Where from.
+            names: Event classes, or ``NotificationEvent[P]``, by the names that they have in the messages. Several
+                names may mean one class.
+            group: Members of one group share the messages; the App's name unless given.
+            order: What is handled in order: messages of one ``"key"`` (those without have no order), all of a
+                ``"partition"``, or ``"none"``.
+            retry: How often, and after what delays; five attempts unless given.
+            on_unknown: Whether messages with other names are passed over, with one warning each, or are dead letters.
+            dead_letter_topic: ``"<topic>.<group>.dead"`` unless given.
+            batch_handler: Takes many events at once; handlers of single events are not called then.
+            max_batch_size: How many at most.
+            max_body_bytes: Larger messages are not parsed: they are dead letters.
+
+        Raises:
+            AppStarted: The App is running. What is wrong with the arguments is told when it starts.
+        """
+        self._check_not_started()
+        self._needed_traffic().consume(
+            topic,
+            names,
+            group=group,
+            order=order,
+            retry=retry,
+            on_unknown=on_unknown,
+            dead_letter_topic=dead_letter_topic,
+            batch_handler=batch_handler,
+            max_batch_size=max_batch_size,
+            max_body_bytes=max_body_bytes,
+        )
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """The consumers of the last, or the running, ``running()``, one for each group; each has its ``counts``."""
+        return self._consumers
 
     async def __aenter__(self) -> App:
         """
         Check the wiring, and start. An App that was stopped may be started again.
 
         Raises:
-            WiringError: With everything that is wrong with the bindings, all at once.
+            WiringError: With everything that is wrong with the bindings, and the broker, all at once.
+            BrokerUnavailable: The broker cannot be reached.
             AppStarted: It is started already.
         """
-        if self._is_started:
-            raise AppStarted(self.name)
-        wire(self._emitter, self._requests, self._streams)
+        self._check_not_started()
+        traffic = self._traffic if self._broker is None else self._needed_traffic()
+        wire(self._emitter, self._requests, self._streams, *([] if traffic is None else [traffic]))
+        if traffic is not None:
+            await traffic.start()
         self._is_started = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """
-        Stop: nothing can be sent any more, and what the App's own container made is ended.
+        Stop: nothing can be sent any more, the broker is stopped, and what the App's own container made is ended.
 
         Messages that other tasks have under way are not waited for: end those tasks before leaving the block.
         """
         self._is_started = False
-        if self._own_container is not None:
-            await self._own_container.aclose()
+        try:
+            if self._traffic is not None:
+                await self._traffic.stop()
+        finally:
+            if self._own_container is not None:
+                await self._own_container.aclose()
+
+    @asynccontextmanager
+    async def running(self, *, only: Collection[str] | None = None) -> AsyncIterator[App]:
+        """
+        Start, as ``async with app:`` does, and consume from the broker until the block is left.
+
+        When the block begins, the App is a member of its groups: what is sent from then on is received. At its end no
+        new message is begun, and those under way have ``stop_deadline_s`` seconds to end in. If the block is cancelled,
+        or a loop breaks, what is under way is cancelled too, is not acknowledged, and so comes again.
+
+        Args:
+            only: Which loops to run: ``"consumers"``, as yet the only one there is; ``None``: all.
+
+        Raises:
+            InvalidOption: *only* names something else.
+            Exception: As for ``async with app:``; what the block raised; what ended a loop.
+        """
+        loops = set(_LOOPS) if only is None else _checked_loops(only)
+        raised: Exception | None = None
+        async with self, open_task_group() as tasks:
+            stopping = Gate()
+            traffic = self._traffic
+            self._consumers = () if traffic is None or "consumers" not in loops else tuple(traffic.consumers())
+            for consumer in self._consumers:
+                await consumer.subscribe()
+                tasks.start(partial(consumer.run, stopping))
+            try:
+                yield self
+            except Exception as error:  # noqa: BLE001 - the loops end in good order first; raised below
+                raised = error
+            stopping.open()
+        if raised is not None:
+            raise raised
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
@@ -131,6 +278,48 @@ class App:
         self._check_started()
         return self._emitter.emit((event,))
 
+    def _needed_traffic(self) -> Traffic:
+        if self._traffic is None:
+            from cqrs_core.traffic import Traffic  # noqa: PLC0415 - see __init__
+
+            self._traffic = Traffic(
+                self.name,
+                self._source,
+                self._emitter,
+                broker=self._broker,
+                clock=self._clock,
+                max_concurrent_messages=self._max_concurrent_messages,
+                stop_deadline_s=self._stop_deadline_s,
+            )
+        return self._traffic
+
+    async def _publish(self, event: Event) -> None:
+        self._check_started()  # a message that outlives the App must not start its broker again
+        traffic = self._needed_traffic()
+        if not traffic.is_started:  # there was nothing to exchange until now
+            wire(traffic)
+            await traffic.start()
+        await traffic.publish(event)
+
+    def _check_not_started(self) -> None:
+        if self._is_started:
+            raise AppStarted(self.name)
+
     def _check_started(self) -> None:
         if not self._is_started:
             raise AppNotStarted(self.name)
+
+
+class _LazyPublisher:
+    """Stands for the broker until the first event that goes there."""
+
+    def __init__(self, publish: Callable[[Event], Coroutine[Any, Any, None]]) -> None:
+        self.publish = publish
+
+
+def _checked_loops(only: Collection[str]) -> set[str]:
+    names = {only} if isinstance(only, str) else set(only)
+    for name in names:
+        if name not in _LOOPS:
+            raise InvalidOption("only", name, f"one of the loops: {', '.join(_LOOPS)}")
+    return names

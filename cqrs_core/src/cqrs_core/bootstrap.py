@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from cqrs_core.broker import Publisher, missing_methods
 from cqrs_core.concurrency import Once
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import InvalidOption
@@ -20,7 +21,7 @@ from cqrs_core.wiring import HandlerSource, wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from cqrs_core.broker import Publisher
+    from cqrs_core.broker import Broker
     from cqrs_core.container import Container
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
 
@@ -34,7 +35,7 @@ Map = TypeVar("Map", RequestMap, EventMap)
 def bootstrap(
     di_container: Container | None = None,
     *,
-    message_broker: Publisher | None = None,
+    message_broker: Broker | Publisher | None = None,
     middlewares: Iterable[RequestMiddleware] | None = None,
     event_middlewares: Iterable[EventMiddleware] | None = None,
     commands_mapper: FillRequests | None = None,
@@ -52,7 +53,8 @@ def bootstrap(
 
     Args:
         di_container: Makes handlers and what they need; a new ``SimpleContainer`` unless given.
-        message_broker: Takes the notifications that handlers emit. Without one, emitting one is an error.
+        message_broker: Takes the notifications that handlers emit. A broker is started with the first of them; stop it
+            when the program ends: ``await broker.stop()``. Without one, emitting one is an error.
         middlewares: Wrap all requests, outermost first.
         event_middlewares: Wrap all events, outermost first, once for each handler.
         commands_mapper: Is called with the map of requests, to bind commands.
@@ -74,7 +76,7 @@ def bootstrap(
     emitter = EventEmitter(
         _filled(EventMap(), domain_events_mapper),
         source,
-        publisher=message_broker,
+        publisher=_publisher(message_broker),
         middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
@@ -90,7 +92,7 @@ def bootstrap(
 def bootstrap_streaming(
     di_container: Container | None = None,
     *,
-    message_broker: Publisher | None = None,
+    message_broker: Broker | Publisher | None = None,
     middlewares: Iterable[StreamMiddleware] | None = None,
     event_middlewares: Iterable[EventMiddleware] | None = None,
     commands_mapper: FillRequests | None = None,
@@ -114,7 +116,7 @@ def bootstrap_streaming(
     emitter = EventEmitter(
         _filled(EventMap(), domain_events_mapper),
         source,
-        publisher=message_broker,
+        publisher=_publisher(message_broker),
         middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
@@ -130,7 +132,7 @@ def bootstrap_streaming(
 def bootstrap_events(
     di_container: Container | None = None,
     *,
-    message_broker: Publisher | None = None,
+    message_broker: Broker | Publisher | None = None,
     middlewares: Iterable[EventMiddleware] | None = None,
     events_mapper: FillEvents | None = None,
     on_startup: OnStartup | None = None,
@@ -156,7 +158,7 @@ def bootstrap_events(
     emitter = EventEmitter(
         _filled(EventMap(), events_mapper),
         source,
-        publisher=message_broker,
+        publisher=_publisher(message_broker),
         middlewares=middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
@@ -172,6 +174,14 @@ def _filled(target: Map, *fillers: Callable[[Map], object] | None) -> Map:
         if fill is not None:
             fill(target)
     return target
+
+
+def _publisher(message_broker: Broker | Publisher | None) -> Publisher | None:
+    if message_broker is None or isinstance(message_broker, Publisher) or missing_methods(message_broker):
+        return message_broker  # type: ignore[return-value]  # or something else, which the emitter refuses
+    from cqrs_core.traffic import BrokerPublisher  # noqa: PLC0415 - only who has a broker pays for it
+
+    return BrokerPublisher(message_broker)
 
 
 def _startup(steps: OnStartup | None) -> Once:

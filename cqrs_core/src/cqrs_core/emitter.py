@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 from cqrs_core.concurrency import run_all
 from cqrs_core.errors import EventCascadeTooDeep, EventHandlersFailed, InvalidOption, NoPublisher
 from cqrs_core.maps import binding_keys
-from cqrs_core.messages import Event, NotificationEvent
+from cqrs_core.messages import Event, NotificationEvent, payload_type
 from cqrs_core.pipeline import middleware_problems
-from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, react, refuse
+from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, react, refuse
+from cqrs_core.type_arguments import union_members
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
 
     from cqrs_core.broker import Publisher
     from cqrs_core.errors import CqrsError
@@ -41,6 +42,7 @@ class EventEmitter:
         source: HandlerSource,
         *,
         publisher: Publisher | None = None,
+        published: Container[type] = (),
         middlewares: Iterable[EventMiddleware] = (),
         max_concurrent_handlers: int = 1,
         max_event_depth: int = 32,
@@ -53,7 +55,8 @@ class EventEmitter:
         Args:
             event_map: Which handlers an event has. It is frozen by wiring.
             source: Makes the handlers.
-            publisher: Takes notifications to other processes.
+            publisher: Takes notifications to other processes, and events of the classes in *published*.
+            published: Classes of events that go to other processes, and to their handlers here as well.
             middlewares: Wrap the handling of all events, outermost first, once for each handler.
             max_concurrent_handlers: How many handlers of one level may run at the same time; 1: one after the other.
             max_event_depth: How many levels of follow-ups there may be.
@@ -64,6 +67,7 @@ class EventEmitter:
         self._event_map = event_map
         self._source = source
         self._publisher = publisher
+        self._published = published
         self._middlewares = tuple(middlewares)
         self._max_concurrent = max_concurrent_handlers
         self._max_depth = max_event_depth
@@ -71,8 +75,12 @@ class EventEmitter:
         self._is_polymorphic = is_polymorphic
         #: By class of events, or (class of notifications, class of payload): what was bound to exactly that.
         self._bound: dict[Any, list[Reaction]] = {}
-        #: The same for what has come by: what becomes of it.
-        self._plans: dict[Any, Plan] = {}
+        #: By class: what becomes of events that are emitted.
+        self._plans: dict[type, Plan] = {}
+        #: The same for those that arrive, which do not go out again; for notifications by the payload's class as well.
+        self._arrival_plans: dict[Any, Plan] = {}
+        #: For events that arrive: who acknowledges them has to know of every error, whatever the policy is.
+        self._follow_up_arrival = partial(self._follow_up, is_arrival=True)
         self._needs_scope = False
         #: Handlers run as they come. Not so if any is wrapped or may run beside others: then all wait for their turn.
         self._is_plain = True
@@ -98,7 +106,11 @@ class EventEmitter:
             if not isinstance(limit, int) or limit < 1
         ]
         if self._publisher is not None and not callable(getattr(self._publisher, "publish", None)):
-            found.append(InvalidOption("message_broker", self._publisher, "an object with `async def publish(event)`"))
+            found.append(
+                InvalidOption(
+                    "message_broker", self._publisher, "a broker, or an object with `async def publish(event)`"
+                )
+            )
         if self._on_error not in ("raise", "log"):
             found.append(InvalidOption("event_errors", self._on_error, "'raise' or 'log'"))
         return found
@@ -110,6 +122,7 @@ class EventEmitter:
     def _put_together(self) -> None:
         self._bound.clear()
         self._plans.clear()
+        self._arrival_plans.clear()
         self._is_plain = self._max_concurrent == 1
         for event_type, handler, middlewares in self._event_map:
             reaction = Reaction(handler, (*self._middlewares, *middlewares))
@@ -121,7 +134,10 @@ class EventEmitter:
         self._resolve = self._source.resolver()
 
     def emit(
-        self, events: Sequence[Event], resolve: Resolve | None = None, response: object = None
+        self,
+        events: Sequence[Event],
+        resolve: Resolve | None = None,
+        response: object = None,
     ) -> Coroutine[Any, Any, None]:
         """
         Take *events* that a handler emitted to their handlers, and notifications to the publisher.
@@ -149,17 +165,30 @@ class EventEmitter:
         Take one event that came from outside to its handlers, a notification too; what they emit is emitted.
 
         Raises:
-            EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
+            EventHandlersFailed: Some handlers, or the publisher, raised: always told, never only logged. Everything
+                else was done.
         """
-        known = self._plans.get(type(event))
-        if known is not None and known is not put_out and not self._needs_scope:
-            return known(event, None, self._resolve, None, self._follow_up, None)  # type: ignore[return-value]  # None, then
-        if not isinstance(event, NotificationEvent):
-            return self.emit((event,))
-        plan = self._plan_to_deliver(event)
+        plan = self._arrival_plans.get(type(event)) or self._plan_to_deliver(event)
         if self._needs_scope:
             return self._deliver_in_scope(plan, event)
-        return plan(event, None, self._resolve, None, self._follow_up, None)  # type: ignore[return-value]  # None, then
+        return plan(event, None, self._resolve, None, self._follow_up_arrival, None)  # type: ignore[return-value]  # None
+
+    def handles(self, target: Any) -> bool:  # noqa: ANN401 - a class, or an alias such as NotificationEvent[P]
+        """Tell whether an event of *target* that arrives would reach any handler; to be asked after :meth:`wire`."""
+        if not self._bound and len(self._event_map):
+            return True  # something is wrong with the map, and told: nothing is known
+        event_type = get_origin(target) or target
+        if issubclass(event_type, NotificationEvent):
+            payload = payload_type(target)
+            members = [get_origin(member) or member for member in union_members(payload)]
+            # Of Any payload, some may have handlers.
+            if payload is Any:
+                return any(
+                    issubclass(event_type, get_origin(bound.event_type) or bound.event_type)
+                    for bound in self._event_map
+                )
+            return any(self._bound_to(self._notification_keys(event_type, member)) for member in members)
+        return bool(self._bound_to(event_type.__mro__ if self._is_polymorphic else (event_type,)))
 
     async def _emit_in_scope(self, events: Sequence[Event], response: object) -> None:
         async with self._source.resolving() as resolve:
@@ -167,7 +196,7 @@ class EventEmitter:
 
     async def _deliver_in_scope(self, plan: Plan, event: Event) -> None:
         async with self._source.resolving() as resolve:
-            await plan(event, None, resolve, None, self._follow_up, None)
+            await plan(event, None, resolve, None, self._follow_up_arrival, None)
 
     async def _emit_all(self, events: Sequence[Event], resolve: Resolve, response: object) -> None:
         outcome: Outcome | None = None
@@ -177,7 +206,9 @@ class EventEmitter:
         if outcome is not None:
             await self._follow_up(outcome, resolve, response)
 
-    async def _follow_up(self, outcome: Outcome, resolve: Resolve, response: object) -> None:
+    async def _follow_up(
+        self, outcome: Outcome, resolve: Resolve, response: object, *, is_arrival: bool = False
+    ) -> None:
         """Handle, level by level, what events have led to; then publish, and then tell what went wrong."""
         await self._run(outcome, resolve)
         for _ in range(self._max_depth):
@@ -192,7 +223,10 @@ class EventEmitter:
             outcome.errors.append(EventCascadeTooDeep(chain, self._max_depth))
         await self._publish(outcome)
         if outcome.errors:
-            self._report(outcome.errors, response)
+            if self._on_error == "raise" or is_arrival:
+                raise EventHandlersFailed(outcome.errors, response)
+            for error in outcome.errors:
+                logger.error("An event handler failed; the policy is to go on.", exc_info=error)
 
     async def _run(self, outcome: Outcome, resolve: Resolve) -> None:
         """Do what was put off, several at a time if that is allowed; what it brings is added in its own order."""
@@ -217,45 +251,50 @@ class EventEmitter:
             outcome.add(emitted, job.event, job.cause)
 
     async def _publish(self, outcome: Outcome) -> None:
-        for notification in outcome.notifications:
+        for event in outcome.published:
             try:
                 if self._publisher is None:
-                    raise NoPublisher(type(notification))
-                await self._publisher.publish(notification)
+                    raise NoPublisher(type(event))
+                await self._publisher.publish(event)
             except Exception as error:  # noqa: BLE001 - as in _run
                 outcome.errors.append(error)
-
-    def _report(self, errors: Sequence[Exception], response: object) -> None:
-        if self._on_error == "raise":
-            raise EventHandlersFailed(errors, response)
-        for error in errors:
-            logger.error("An event handler failed; the policy is to go on.", exc_info=error)
 
     def _plan(self, event_type: type[Event]) -> Plan:
         """Put together, once, what becomes of an event that was emitted."""
         if issubclass(event_type, NotificationEvent):
             plan: Plan = put_out
-        elif Event not in event_type.__mro__:
-            plan = refuse
+        elif event_type in self._published:
+            plan = put_out_too(self._plan_to_handle(event_type))
         else:
-            plan = self._plan_for(event_type.__mro__ if self._is_polymorphic else (event_type,))
+            plan = self._plan_to_handle(event_type)
         self._plans[event_type] = plan
         return plan
 
-    def _plan_to_deliver(self, event: NotificationEvent[Any]) -> Plan:
-        """Put together, once, what becomes of a notification that has arrived: its class and its payload's decide."""
-        event_type, payload_type = type(event), type(event.payload)
-        key = (event_type, payload_type)
-        if key not in self._plans:
-            payload_types = payload_type.__mro__ if self._is_polymorphic else (payload_type,)
-            keys: list[Any] = []
-            for base in event_type.__mro__:
-                if base is event_type or self._is_polymorphic:
-                    keys.append(base)
-                # bind(NotificationEvent[P], ...) serves subclasses of NotificationEvent as well: P decides.
-                keys.extend((base, payload) for payload in (*payload_types, Any))
-            self._plans[key] = self._plan_for(keys)
-        return self._plans[key]
+    def _plan_to_handle(self, event_type: type) -> Plan:
+        if Event not in event_type.__mro__:
+            return refuse
+        return self._plan_for(event_type.__mro__ if self._is_polymorphic else (event_type,))
+
+    def _plan_to_deliver(self, event: Event) -> Plan:
+        """Put together, once, what becomes of an event that has arrived."""
+        event_type = type(event)
+        if not isinstance(event, NotificationEvent):
+            plan = self._plan_to_handle(event_type)
+            self._arrival_plans[event_type] = plan
+            return plan
+        key = (event_type, type(event.payload))
+        if key not in self._arrival_plans:
+            self._arrival_plans[key] = self._plan_for(self._notification_keys(*key))
+        return self._arrival_plans[key]
+
+    def _notification_keys(self, event_type: type, payload_class: Any) -> Iterator[Any]:  # noqa: ANN401 - or Any itself
+        """Give the keys of the handlers that a notification reaches: its class and its payload's decide."""
+        payload_types = payload_class.__mro__ if self._is_polymorphic else (payload_class,)
+        for base in event_type.__mro__:
+            if base is event_type or self._is_polymorphic:
+                yield base
+            # bind(NotificationEvent[P], ...) serves subclasses of NotificationEvent as well: P decides.
+            yield from ((base, payload) for payload in (*payload_types, Any))
 
     def _plan_for(self, keys: Iterable[Any]) -> Plan:
         reactions = self._bound_to(keys)

@@ -134,6 +134,21 @@ class EventHandler(EventSource, abc.ABC, Generic[E]):
         """
 
 
+class EventBatchHandler(EventSource, abc.ABC, Generic[E]):
+    """Reacts to many events at once, such as by one statement to a database; for events from a broker."""
+
+    @abc.abstractmethod
+    async def handle(self, events: Sequence[E]) -> None:
+        """
+        React to all of *events*, which are at least one, in the order in which they arrived.
+
+        Raises:
+            BatchFailed: The events before its ``index`` are done, and so is what was emitted; the event there failed.
+            Exception: None is done. All are tried again; in the end each by itself, so that only those at fault go to
+                the dead letters.
+        """
+
+
 class RestOfChain(Protocol):
     """The links of one running chain that have not been tried yet."""
 

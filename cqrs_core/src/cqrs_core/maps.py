@@ -178,7 +178,14 @@ class EventMap:
 
     def problems(self) -> list[CqrsError]:
         """Tell everything that is wrong with the bindings: errors, none of them raised."""
-        return [*self._problems, *(problem for binding in self._bindings for problem in _event_problems(binding))]
+        return [
+            *self._problems,
+            *(
+                problem
+                for binding in self._bindings
+                for problem in event_handler_problems(binding.event_type, binding.handler)
+            ),
+        ]
 
     def handlers(self) -> list[type]:
         """List the handler classes that were bound, each once; what is none is left to :meth:`problems`."""
@@ -267,16 +274,16 @@ def _request_problems(binding: RequestBinding) -> list[CqrsError]:
     return found
 
 
-def _event_problems(binding: EventBinding) -> list[CqrsError]:
-    event_type, handler, _ = binding
+def event_handler_problems(event_type: Any, handler: Any, kind: type = EventHandler) -> list[CqrsError]:  # noqa: ANN401 - what was bound may be anything
+    """Check that *handler* is a handler of this *kind*, and one for *event_type*."""
     event_class = get_origin(event_type) or event_type
     if not (is_class(event_class) and issubclass(event_class, Event)):
         return [NotAMessage(event_type, Event)]
-    if not (is_class(handler) and issubclass(handler, EventHandler)):
-        return [NotAHandler(handler, event_type, [EventHandler.__name__])]
+    if not (is_class(handler) and issubclass(handler, kind)):
+        return [NotAHandler(handler, event_type, [kind.__name__])]
     found = _handler_problems(handler)
     try:
-        declared = _declared(handler, (EventHandler,), 0)
+        declared = _declared(handler, (kind,), 0)
     except CqrsError as error:
         return [*found, error]
     if not any(_accepts(member, event_type) for member in union_members(declared)):

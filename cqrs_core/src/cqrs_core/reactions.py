@@ -12,7 +12,6 @@ from cqrs_core.pipeline import wrap
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from cqrs_core.messages import NotificationEvent
     from cqrs_core.pipeline import EventMiddleware
     from cqrs_core.wiring import Resolve
 
@@ -49,11 +48,12 @@ class Job(NamedTuple):
 class Outcome:
     """What events have brought, other than success, and what is still to be done about them."""
 
-    __slots__ = ("causes", "emitted", "errors", "jobs", "notifications")
+    __slots__ = ("causes", "emitted", "errors", "jobs", "published")
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
-        self.notifications: list[NotificationEvent[Any]] = []
+        #: What goes to other processes, when all handlers have run.
+        self.published: list[Event] = []
         #: Handlers of this level that were put off, to run inside middlewares or side by side.
         self.jobs: list[Job] = []
         #: The next level, and why each of its events is there.
@@ -91,11 +91,33 @@ async def put_out(  # noqa: PLR0917 - the shape of all plans
 ) -> Outcome | None:
     """The plan of notifications that are emitted: they go out, and nowhere else."""
     outcome = outcome or Outcome()
-    outcome.notifications.append(event)  # type: ignore[arg-type]  # only notifications have this plan
+    outcome.published.append(event)
     if follow_up is not None:
         await follow_up(outcome, resolve, response)
         return None
     return outcome
+
+
+def put_out_too(plan: Plan) -> Plan:
+    """Make the plan of events that have handlers here, as *plan* has it, and go out as well."""
+
+    async def put_out_and_plan(  # noqa: PLR0917 - the shape of all plans
+        event: Event,
+        cause: Cause | None,
+        resolve: Resolve,
+        outcome: Outcome | None,
+        follow_up: FollowUp | None,
+        response: object,
+    ) -> Outcome | None:
+        outcome = outcome or Outcome()
+        outcome.published.append(event)
+        await plan(event, cause, resolve, outcome, None, None)
+        if follow_up is not None:
+            await follow_up(outcome, resolve, response)
+            return None
+        return outcome
+
+    return put_out_and_plan
 
 
 def put_off(reactions: Sequence[Reaction]) -> Plan:

@@ -1,0 +1,236 @@
+"""What happens to the first message of a lane: it is read, handled, tried again, given up."""
+
+from __future__ import annotations
+
+import logging
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from cqrs_core.consumer.dead_letters import dead_letter
+from cqrs_core.context import being_handled
+from cqrs_core.errors import BatchFailed, EventHandlersFailed, InvalidOption, UnknownEventName, UnreadableMessage
+from cqrs_core.resilience import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from cqrs_core.broker import Broker, Delivery
+    from cqrs_core.clock import Clock
+    from cqrs_core.consumer.consumption import Consumption
+    from cqrs_core.consumer.lanes import Lane
+    from cqrs_core.incoming import Arrival
+    from cqrs_core.messages import Event
+
+logger = logging.getLogger(__name__)
+
+#: For what has no end but success: a broker that does not answer, a dead letter that does not get through.
+PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
+
+
+class HandleEvent(Protocol):
+    """Handles one event that has arrived."""
+
+    async def __call__(self, event: Event, /) -> None:
+        """
+        Handle *event*, by all its handlers.
+
+        Raises:
+            Exception: It is not done, and may be tried again.
+        """
+        ...
+
+
+class Done(Protocol):
+    """Takes note that messages are done."""
+
+    async def __call__(self, lane: Lane, count: int) -> None:
+        """Acknowledge the first *count* messages of *lane*, and forget them."""
+        ...
+
+
+class Attempts:
+    """
+    Makes one attempt after the other at what is first in a lane.
+
+    A message is done when its handlers are, or when the dead letters have it. Nothing else makes it done: what cannot
+    be handled nor buried stays first in its lane.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        consumptions: Mapping[str, Consumption],
+        handle: HandleEvent,
+        done: Done,
+        *,
+        group: str,
+        clock: Clock,
+        counts: Counter[str],
+    ) -> None:
+        self._broker = broker
+        self._consumptions = consumptions
+        self._handle = handle
+        self._done = done
+        self._group = group
+        self._clock = clock
+        self._counts = counts
+        self._unknown: set[tuple[str, str]] = set()
+
+    async def advance(self, lane: Lane) -> float | None:
+        """
+        Make one attempt.
+
+        Returns:
+            Seconds to wait before the next attempt at the same message; ``None`` if it, or the whole batch, is done.
+        """
+        consumption = self._consumptions[lane.first.envelope.topic]
+        if lane.dead_letter is not None:
+            return await self._bury(lane)
+        if consumption.handle_batch is not None:
+            return await self._attempt_batch(lane, consumption)
+        return await self._attempt(lane, consumption)
+
+    async def _attempt(self, lane: Lane, consumption: Consumption) -> float | None:
+        try:
+            arrival = self._read(lane, lane.first, consumption)
+        except UnreadableMessage as error:
+            return await self._unread(lane, consumption, error)
+        token = being_handled.set((arrival.message,))
+        try:
+            await self._handle(arrival.event)
+        except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
+            return await self._failed(lane, consumption, error)
+        finally:
+            being_handled.reset(token)
+        self._counts["handled"] += 1
+        await self._done(lane, 1)
+        return None
+
+    async def _attempt_batch(self, lane: Lane, consumption: Consumption) -> float | None:
+        arrivals: list[Arrival] = []
+        for delivery in islice(lane.queue, 1 if lane.alone else consumption.max_batch_size):
+            try:
+                arrivals.append(self._read(lane, delivery, consumption))
+            except UnreadableMessage as error:
+                if arrivals:
+                    break  # it will be first when those before it are done
+                return await self._unread(lane, consumption, error)
+        token = being_handled.set(tuple(arrival.message for arrival in arrivals))
+        try:
+            await consumption.handle_batch([arrival.event for arrival in arrivals])  # type: ignore[misc]  # see advance
+        except Exception as error:  # noqa: BLE001 - as above
+            return await self._batch_failed(lane, consumption, error, len(arrivals))
+        finally:
+            being_handled.reset(token)
+        self._counts["handled"] += len(arrivals)
+        await self._done(lane, len(arrivals))
+        return None
+
+    async def _batch_failed(self, lane: Lane, consumption: Consumption, error: Exception, size: int) -> float | None:
+        if isinstance(error, BatchFailed):
+            if isinstance(error.index, int) and 0 <= error.index < size:
+                if error.index:
+                    self._counts["handled"] += error.index
+                    await self._done(lane, error.index)
+                cause = error.__cause__
+                return await self._failed(lane, consumption, cause if isinstance(cause, Exception) else error)
+            error = InvalidOption("BatchFailed.index", error.index, f"from 0 to {size - 1}, the last of the batch")
+        if size > 1 and self._is_exhausted(lane, consumption, error, failures=lane.failures + 1):
+            # Which of them is at fault is not known. One by one, only that one goes to the dead letters.
+            logger.warning("A batch of %d messages failed for good; they are handled one by one.", size, exc_info=error)
+            self._counts["failed"] += 1
+            lane.alone = size
+            return 0
+        return await self._failed(lane, consumption, error)
+
+    def _read(self, lane: Lane, delivery: Delivery, consumption: Consumption) -> Arrival:
+        failures = lane.failures if delivery is lane.first else 0
+        return consumption.incoming.read(delivery, group=self._group, attempt=delivery.attempt + failures)
+
+    async def _unread(self, lane: Lane, consumption: Consumption, error: UnreadableMessage) -> float | None:
+        if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
+            return await self._give_up(lane, consumption, error)
+        if (error.topic, error.name) not in self._unknown:
+            self._unknown.add((error.topic, error.name))
+            logger.warning("%s Messages of that name are skipped; this is said once.", error)
+        self._counts["skipped"] += 1
+        await self._done(lane, 1)
+        return None
+
+    async def _failed(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
+        lane.failures += 1
+        self._counts["failed"] += 1
+        if self._is_exhausted(lane, consumption, error, failures=lane.failures):
+            return await self._give_up(lane, consumption, error)
+        delay_s = consumption.retry.delay_after(lane.failures)
+        logger.warning(
+            "Attempt %d at the message at %s of %s failed; trying again in %.1f s.",
+            lane.first.attempt + lane.failures - 1,
+            lane.first.position,
+            lane.first.envelope.topic,
+            delay_s,
+            exc_info=error,
+            extra=_ids(lane.first),
+        )
+        return delay_s
+
+    @staticmethod
+    def _is_exhausted(lane: Lane, consumption: Consumption, error: Exception, *, failures: int) -> bool:
+        errors = error.errors if isinstance(error, EventHandlersFailed) else (error,)
+        if lane.alone or not all(map(consumption.retry.is_worth_retrying, errors)):
+            return True
+        # What the broker has counted counts: a message that ends the process every time ends as a dead letter, too.
+        return lane.first.attempt + failures - 1 >= consumption.retry.max_attempts
+
+    async def _give_up(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
+        delivery = lane.first
+        logger.error(
+            "The message at %s of %s goes to the dead letters, %s.",
+            delivery.position,
+            delivery.envelope.topic,
+            consumption.dead_letter_topic,
+            exc_info=error,
+            extra=_ids(delivery),
+        )
+        lane.dead_letter = dead_letter(
+            delivery,
+            error,
+            topic=consumption.dead_letter_topic,
+            group=self._group,
+            attempts=delivery.attempt - 1 + max(lane.failures, 1),
+            time=self._clock.now(),
+        )
+        lane.failures = 0
+        return await self._bury(lane)
+
+    async def _bury(self, lane: Lane) -> float | None:
+        assert lane.dead_letter is not None, "see advance and _give_up"  # noqa: S101 - for type checkers
+        try:
+            await self._broker.send(lane.dead_letter)
+        except Exception:  # whatever it is, the message must not be lost
+            lane.failures += 1
+            delay_s = PERSISTENT.delay_after(lane.failures)
+            logger.exception(
+                "The dead letter of the message at %s of %s cannot be sent to %s; its lane waits. Next try in %.1f s.",
+                lane.first.position,
+                lane.first.envelope.topic,
+                lane.dead_letter.topic,
+                delay_s,
+                extra=_ids(lane.first),
+            )
+            return delay_s
+        self._counts["dead_lettered"] += 1
+        await self._done(lane, 1)
+        return None
+
+
+def _ids(delivery: Delivery) -> dict[str, object]:
+    """What tells a message apart, for log records; never its content."""
+    envelope = delivery.envelope
+    return {
+        "topic": envelope.topic,
+        "partition": delivery.partition,
+        "position": delivery.position,
+        "message_id": envelope.id,
+    }

@@ -1,0 +1,57 @@
+"""What is sent to a dead-letter topic: the message as it came, and why it was given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cqrs_core.errors import EventHandlersFailed
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cqrs_core.broker import Delivery
+    from cqrs_core.envelope import Envelope
+
+TOPIC = "cqrs_dead_topic"
+PARTITION = "cqrs_dead_partition"
+POSITION = "cqrs_dead_position"
+GROUP = "cqrs_dead_group"
+ATTEMPTS = "cqrs_dead_attempts"
+ERROR_TYPE = "cqrs_dead_error_type"
+ERROR_TEXT = "cqrs_dead_error_text"
+TIME = "cqrs_dead_time"
+
+_LONGEST_TEXT = 1000
+
+
+def dead_letter(
+    delivery: Delivery, error: BaseException, *, topic: str, group: str, attempts: int, time: datetime
+) -> Envelope:
+    """
+    Address a message that was given up to *topic*.
+
+    Body, key and headers are left as they are; headers that begin with ``cqrs_dead_`` are added: where it was, who gave
+    it up when and after how many attempts, and what was wrong. A message that dies again, after it was sent back, tells
+    of its last death.
+    """
+    cause = error.errors[0] if isinstance(error, EventHandlersFailed) and len(error.errors) == 1 else error
+    reason = {
+        TOPIC: delivery.envelope.topic,
+        PARTITION: delivery.partition,
+        POSITION: delivery.position,
+        GROUP: group,
+        ATTEMPTS: str(attempts),
+        ERROR_TYPE: f"{type(cause).__module__}.{type(cause).__qualname__}",
+        ERROR_TEXT: _text_of(cause),
+        TIME: time.isoformat(),
+    }
+    return replace(delivery.envelope, topic=topic, headers={**delivery.envelope.headers, **reason})
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - a class of the program's, whose __str__ may do anything
+        text = f"(its text cannot be shown: {type(broken).__qualname__})"
+    return text[:_LONGEST_TEXT].encode(errors="replace").decode()

@@ -1,0 +1,212 @@
+"""The loop that takes messages from a broker to their handlers, and acknowledges them when those are done."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cqrs_core.clock import SystemClock
+from cqrs_core.concurrency import Gate, open_task_group, run_shielded, run_within
+from cqrs_core.consumer.attempts import PERSISTENT, Attempts
+from cqrs_core.consumer.lanes import Lanes
+from cqrs_core.context import being_handled
+from cqrs_core.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Mapping
+
+    from cqrs_core.broker import Broker, Delivery, Subscription
+    from cqrs_core.clock import Clock
+    from cqrs_core.concurrency import TaskGroup
+    from cqrs_core.consumer.attempts import HandleEvent
+    from cqrs_core.consumer.consumption import Consumption
+    from cqrs_core.consumer.lanes import Lane
+
+logger = logging.getLogger(__name__)
+
+_RECEIVE_LIMIT = 100
+#: Messages of one partition that are kept before it is paused: enough to keep all lanes busy between two calls.
+_MAX_WAITING = 200
+
+
+class Consumer:
+    """
+    One member of a group: receives, handles, acknowledges.
+
+    A message is acknowledged when its handlers are done, or when the dead letters have it: each is handled at least
+    once. What fails is tried again, and meanwhile only its own lane waits.
+
+    Attributes:
+        group: Whose member this is.
+        counts: How many messages were ``handled``, ``skipped`` as unknown, ``dead_lettered``; and how many attempts
+            have ``failed``.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        consumptions: Mapping[str, Consumption],
+        handle: HandleEvent,
+        *,
+        group: str,
+        max_concurrent: int = 10,
+        stop_deadline_s: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """
+        Get ready; :meth:`subscribe` begins.
+
+        Args:
+            broker: Started, and stopped only after :meth:`run` has returned.
+            consumptions: By topic, what is done about its messages.
+            handle: Takes events to their handlers.
+            group: Members of one group share the messages.
+            max_concurrent: How many messages, or batches, are being handled at the same time, at most.
+            stop_deadline_s: Seconds that handlers have to end in when the loop stops, or a partition is taken away.
+            clock: Tells the time, for delays and deadlines.
+        """
+        self.group = group
+        self.counts: Counter[str] = Counter()
+        self._broker = broker
+        self._consumptions = consumptions
+        self._max_concurrent = max_concurrent
+        self._stop_deadline_s = stop_deadline_s
+        self._clock = clock or SystemClock()
+        self._attempts = Attempts(
+            broker, consumptions, handle, self._done, group=group, clock=self._clock, counts=self.counts
+        )
+        self._subscription: Subscription
+        self._lanes: Lanes
+        self._tasks: TaskGroup
+        self._workers = 0
+        self._is_stopping = False
+        #: Opened, and replaced, whenever a lane has been put down.
+        self._put_down: Gate
+
+    async def subscribe(self) -> None:
+        """
+        Join the group; messages that are sent from now on will be received.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+        """
+        largest = max(consumption.max_batch_size for consumption in self._consumptions.values())
+        self._lanes = Lanes(self._lane_of, max_waiting=max(_MAX_WAITING, 2 * largest))
+        self._is_stopping = False
+        self._put_down = Gate()
+        self._subscription = await self._broker.subscribe(
+            list(self._consumptions), group=self.group, on_revoked=self._on_revoked
+        )
+
+    async def run(self, stopping: Gate) -> None:
+        """
+        Handle messages until *stopping* is opened; then let handlers end, and leave the group.
+
+        What is not under way then is not begun; what does not end within the deadline is cancelled. Neither is
+        acknowledged: it comes again.
+
+        Raises:
+            Exception: The broker broke in a way that it does not declare. Errors of handlers are not raised.
+        """
+        try:
+            async with open_task_group() as self._tasks:
+                async with open_task_group() as receiving:
+                    receiving.start(self._receive)
+                    await stopping.wait()
+                    receiving.cancel()
+                await self._drain()
+                self._tasks.cancel()  # what is left only waits for its next attempt, or did not end in time
+        finally:
+            await run_shielded(self._subscription.close)
+
+    async def _receive(self) -> None:
+        failures = 0
+        while True:
+            try:
+                deliveries = await self._subscription.receive(_RECEIVE_LIMIT)
+            except BrokerUnavailable as error:
+                failures += 1
+                delay_s = PERSISTENT.delay_after(failures)
+                logger.warning("The broker is not available; trying again in %.1f s: %s", delay_s, error)
+                await self._clock.sleep(delay_s)
+                continue
+            failures = 0
+            for delivery in deliveries:
+                if self._lanes.add(delivery):
+                    self._subscription.pause(delivery.partition)
+            self._start_workers()
+
+    def _start_workers(self) -> None:
+        while self._lanes.has_ready and self._workers < self._max_concurrent and not self._is_stopping:
+            self._workers += 1
+            self._tasks.start(self._work)
+
+    async def _work(self) -> None:
+        """Take what is ready, one lane after the other, until nothing is."""
+        being_handled.set(())  # in this task, and what it calls
+        try:
+            while not self._is_stopping:
+                lane = self._lanes.take()
+                if lane is None:
+                    return
+                await self._advance(lane)
+        finally:
+            self._workers -= 1
+
+    async def _advance(self, lane: Lane) -> None:
+        delay_s: float | None = None
+        try:
+            delay_s = await self._attempts.advance(lane)
+        finally:
+            if delay_s is None:
+                self._lanes.put_back(lane)
+            else:
+                self._lanes.put_off(lane)
+                self._tasks.start(partial(self._wake, lane, delay_s))
+            gate, self._put_down = self._put_down, Gate()
+            gate.open()
+
+    async def _wake(self, lane: Lane, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
+        self._lanes.wake(lane)
+        self._start_workers()
+
+    async def _done(self, lane: Lane, count: int) -> None:
+        done = lane.first_few(count)
+        try:
+            await self._subscription.acknowledge(done)
+        except BrokerUnavailable as error:
+            logger.warning(
+                "%d messages of %s could not be acknowledged and come again: %s", count, lane.partition, error
+            )
+        if self._lanes.finish(lane, count):
+            self._subscription.resume(lane.partition)
+
+    async def _on_revoked(self, partitions: Collection[str]) -> None:
+        """Begin nothing more of *partitions*, and let end what is under way."""
+        self._lanes.drop(partitions)
+        await self._until_put_down(partitions)
+
+    async def _drain(self) -> None:
+        """Begin nothing more, and let end what is under way."""
+        self._is_stopping = True
+        self._lanes.drop()
+        await self._until_put_down()
+
+    async def _until_put_down(self, partitions: Collection[str] | None = None) -> None:
+        async def wait() -> None:
+            while self._lanes.busy(partitions):
+                await self._put_down.wait()
+
+        if self._lanes.busy(partitions) and not await run_within(self._stop_deadline_s, wait, self._clock.sleep):
+            logger.warning(
+                "%d messages of %s are still being handled after %g s; they come again.",
+                self._lanes.busy(partitions),
+                self.group,
+                self._stop_deadline_s,
+            )
+
+    def _lane_of(self, delivery: Delivery) -> Hashable | None:
+        return self._consumptions[delivery.envelope.topic].lane_of(delivery)

@@ -1,0 +1,242 @@
+"""What an App exchanges with other processes: its broker, the events it publishes, the topics it consumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cqrs_core.broker import missing_methods
+from cqrs_core.concurrency import Gate, Once
+from cqrs_core.errors import CqrsError, InvalidOption, PublishedAndConsumed, UnhandledEvent
+from cqrs_core.incoming import IncomingEvents
+from cqrs_core.outgoing import OutgoingEvents
+from cqrs_core.resilience import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from cqrs_core.broker import Broker
+    from cqrs_core.clock import Clock
+    from cqrs_core.consumer import Consumer, Consumption, OnUnknown, Order
+    from cqrs_core.emitter import EventEmitter
+    from cqrs_core.handlers import EventBatchHandler
+    from cqrs_core.messages import Event
+    from cqrs_core.outgoing import Key
+    from cqrs_core.wiring import HandlerSource
+
+
+class Traffic:
+    """
+    Takes events to other processes and from them.
+
+    Attributes:
+        is_started: Whether the broker is.
+    """
+
+    def __init__(
+        self,
+        app_name: str,
+        source: HandlerSource,
+        emitter: EventEmitter,
+        *,
+        broker: Broker | str | None,
+        clock: Clock,
+        max_concurrent_messages: int,
+        stop_deadline_s: float,
+    ) -> None:
+        """
+        Begin with nothing.
+
+        Args:
+            app_name: Told as the source of messages; the group that consumes, unless another is named.
+            source: Makes the handlers of batches.
+            emitter: Takes what arrives to its handlers.
+            broker: A URL or a name, whose backend is opened when everything is checked; a broker; ``None``: one in this
+                process, for itself.
+            clock: Tells the time of messages, and measures delays and deadlines.
+            max_concurrent_messages: How many messages each group handles at the same time, at most.
+            stop_deadline_s: Seconds that handlers have to end in when the loops stop.
+        """
+        self._app_name = app_name
+        self._source = source
+        self._emitter = emitter
+        self._broker_given = broker
+        self._broker: Broker | None = None
+        self._clock = clock
+        self._max_concurrent = max_concurrent_messages
+        self._stop_deadline_s = stop_deadline_s
+        self._outgoing = OutgoingEvents(app_name, clock=clock)
+        self._groups: dict[str, dict[str, Consumption]] = {}
+        self._problems: list[CqrsError] = []
+        self.is_started = False
+
+    def publishes(self, topic: str, names: Mapping[str, type[Event]], key: Key | None) -> Collection[type]:
+        """Publish events of the classes in *names* to *topic*; gives all that are published."""
+        self._outgoing.add(topic, names, key)
+        return tuple(self._outgoing)
+
+    def consume(
+        self,
+        topic: str,
+        names: Mapping[str, Any],
+        *,
+        group: str | None,
+        order: Order,
+        retry: RetryPolicy | None,
+        on_unknown: OnUnknown,
+        dead_letter_topic: str | None,
+        batch_handler: type[EventBatchHandler[Any]] | None,
+        max_batch_size: int,
+        max_body_bytes: int,
+    ) -> None:
+        """Consume the events in *names* from *topic*; :meth:`wire` judges it."""
+        # A program that only publishes does not pay for the loop.
+        from cqrs_core.consumer.batches import BatchDispatch  # noqa: PLC0415
+        from cqrs_core.consumer.consumption import Consumption  # noqa: PLC0415
+
+        group = self._app_name if group is None else group
+        for option, value in (("topic", topic), ("group", group)):
+            if not isinstance(value, str) or not value:
+                self._problems.append(InvalidOption(option, value, "a text that is not empty"))
+                return
+        topics = self._groups.setdefault(group, {})
+        if topic in topics:
+            expected = f"a topic that the group {group!r} does not consume yet; put all its names into one dict"
+            self._problems.append(InvalidOption("topic", topic, expected))
+            return
+        incoming = IncomingEvents(topic, names, max_body_bytes=max_body_bytes)
+        handle_batch = None
+        if batch_handler is not None:
+            handle_batch = BatchDispatch(batch_handler, self._source, self._emitter)
+        topics[topic] = Consumption(
+            incoming=incoming,
+            dead_letter_topic=f"{topic}.{group}.dead" if dead_letter_topic is None else dead_letter_topic,
+            order=order,
+            retry=RetryPolicy() if retry is None else retry,
+            on_unknown=on_unknown,
+            handle_batch=handle_batch,
+            max_batch_size=max_batch_size,
+        )
+
+    def wire(self) -> list[CqrsError]:
+        """Get ready, and tell everything that is wrong: errors, none of them raised. After the emitter's own."""
+        found = [*self._problems, *self._outgoing.problems(), *self._limit_problems()]
+        for topics in self._groups.values():
+            for topic, consumption in topics.items():
+                found.extend(consumption.problems())
+                found.extend(self._handling_problems(topic, consumption))
+        if self._broker is None:
+            found.extend(self._open_broker())
+        return found
+
+    def freeze(self) -> None:
+        """Refuse changes from now on: the App does."""
+
+    def _limit_problems(self) -> list[CqrsError]:
+        found: list[CqrsError] = []
+        if not isinstance(self._max_concurrent, int) or self._max_concurrent < 1:
+            found.append(InvalidOption("max_concurrent_messages", self._max_concurrent, "a whole number, at least 1"))
+        if not isinstance(self._stop_deadline_s, (int, float)) or self._stop_deadline_s < 0:
+            found.append(InvalidOption("stop_deadline_s", self._stop_deadline_s, "a number of seconds, 0 or more"))
+        return found
+
+    def _handling_problems(self, topic: str, consumption: Consumption) -> list[CqrsError]:
+        from cqrs_core.consumer.batches import BatchDispatch  # noqa: PLC0415 - imported already by consume
+
+        targets = consumption.incoming.targets
+        if isinstance(consumption.handle_batch, BatchDispatch):
+            return consumption.handle_batch.problems(targets)
+        twice = [PublishedAndConsumed(target, topic) for target in targets if self._outgoing.goes_to(topic, target)]
+        unhandled = [UnhandledEvent(target, topic) for target in targets if not self._emitter.handles(target)]
+        return [*twice, *unhandled]
+
+    def _open_broker(self) -> list[CqrsError]:
+        given = self._broker_given
+        if given is None:
+            from cqrs_core.memory import MemoryBroker  # noqa: PLC0415 - only who needs a broker pays for one
+
+            self._broker = MemoryBroker()
+        elif isinstance(given, str):
+            from cqrs_core.plugins import open_backend  # noqa: PLC0415 - as above
+
+            try:
+                self._broker = open_backend("broker", given)
+            except CqrsError as error:
+                return [error]
+        elif missing := missing_methods(given):
+            return [
+                InvalidOption("broker", given, f"a URL, a name, or an object with the methods {', '.join(missing)}")
+            ]
+        else:
+            self._broker = given
+        return []
+
+    @property
+    def broker(self) -> Broker:
+        """The broker; to be asked for after :meth:`wire`."""
+        assert self._broker is not None, "wire() has opened it"  # noqa: S101 - for type checkers
+        return self._broker
+
+    async def start(self) -> None:
+        """
+        Start the broker; after :meth:`wire`.
+
+        Raises:
+            BrokerUnavailable: It cannot be reached.
+        """
+        await self.broker.start()
+        self.is_started = True
+
+    async def stop(self) -> None:
+        """Stop the broker, if it was started."""
+        if self.is_started:
+            self.is_started = False
+            await self.broker.stop()
+
+    async def publish(self, event: Event) -> None:
+        """Hand *event* over to the broker, as :class:`cqrs_core.broker.Publisher` has it."""
+        for envelope in self._outgoing.envelopes(event):
+            await self.broker.send(envelope)
+
+    def consumers(self) -> Collection[Consumer]:
+        """Make the consumers, one for each group; nothing is received yet."""
+        if not self._groups:
+            return ()
+        from cqrs_core.consumer import Consumer  # noqa: PLC0415 - as in consume
+
+        return [
+            Consumer(
+                self.broker,
+                consumptions,
+                self._emitter.deliver,
+                group=group,
+                max_concurrent=self._max_concurrent,
+                stop_deadline_s=self._stop_deadline_s,
+                clock=self._clock,
+            )
+            for group, consumptions in self._groups.items()
+        ]
+
+
+class BrokerPublisher:
+    """
+    Publishes notifications through a broker that it starts at the first of them: for mediators without an App.
+
+    It works on one event loop after the other. The broker is stopped by whoever made it.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._outgoing = OutgoingEvents("cqrs_core")
+        self._start = Once([broker.start])
+        self._loop: Gate | None = None
+
+    async def publish(self, event: Event) -> None:
+        """As :class:`cqrs_core.broker.Publisher` has it."""
+        if self._loop is None or not self._loop.is_of_this_loop():
+            if self._loop is not None:  # what it was started on has ended
+                await self._broker.stop()
+                self._start = Once([self._broker.start])
+            self._loop = Gate()
+        await self._start.run()
+        for envelope in self._outgoing.envelopes(event):
+            await self._broker.send(envelope)
