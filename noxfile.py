@@ -150,6 +150,7 @@ def build(session: nox.Session) -> None:
     session.run("python", "scripts/check_built.py", *built)
     session.install("--find-links", str(dist), "cqrs-core[all]")
     session.run("python", "-I", "-c", f"import {', '.join(DISTRIBUTIONS)}")
+    session.run("cqrs", "plugins")
 
 
 @nox.session

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 STRANGERS = Path(__file__).parent / "distributions"
-OURS = ["cqrs_breaker", "cqrs_core", "cqrs_kafka", "cqrs_sqla"]
+OURS = ["cqrs_breaker", "cqrs_core", "cqrs_kafka", "cqrs_sqla", "examples/write_a_plugin"]
 
 PRELUDE = """
 import sys

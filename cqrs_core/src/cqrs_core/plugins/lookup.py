@@ -118,7 +118,9 @@ def _spellings(spec: Spec, offers: Iterable[Offer]) -> list[str]:
 def _near_miss(wanted: str, available: Iterable[str], extras: dict[str, str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only those need it who made a mistake
 
+    # By what is before the ``://``, which is alike in all of them.
+    bare = {name.partition("://")[0]: name for name in [*available, *extras]}
     return "".join(
-        f"Did you mean {name!r}? " + (f"It comes with {extras[name]}. " if name in extras else "")
-        for name in get_close_matches(wanted, [*available, *extras], n=1)
+        f"Did you mean {bare[near]!r}? " + (f"It comes with {extras[bare[near]]}. " if bare[near] in extras else "")
+        for near in get_close_matches(wanted.partition("://")[0], bare, n=1)
     )
