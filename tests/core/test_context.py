@@ -10,7 +10,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.concurrency import open_task_group
-from cqrs_core.context import CurrentMessage, being_handled, current_message
+from cqrs_core.context import CurrentMessage, being_handled, current_message, current_messages, is_consuming
 
 
 def message(name: str) -> CurrentMessage:
@@ -49,6 +49,27 @@ async def test_each_task_has_its_own_current_message_and_what_it_starts_has_it_t
 
     assert {"a": [*["a"] * 4, None], "b": [*["b"] * 4, None]} == seen
     assert current_message() is None
+
+
+@pytest.mark.parametrize(
+    ("names", "is_inside", "known"),
+    [(None, False, ()), ((), True, ()), (("a",), True, ("a",)), (("a", "b"), True, ("a", "b"))],
+)
+def test_of_a_batch_each_message_is_known_and_none_is_the_current_one(
+    names: tuple[str, ...] | None,
+    is_inside: bool,  # noqa: FBT001
+    known: tuple[str, ...],
+) -> None:
+    """Outside a consumer, between two messages in it, with one, with several."""
+    token = being_handled.set(None if names is None else tuple(map(message, names)))
+    try:
+        one, many = current_message(), current_messages()
+        assert is_inside == is_consuming()
+    finally:
+        being_handled.reset(token)
+
+    assert known == tuple(each.name for each in many)
+    assert (many[0] if len(many) == 1 else None) is one
 
 
 def test_a_handler_cannot_change_it() -> None:

@@ -314,7 +314,11 @@ class _LazyPublisher:
     """Stands for the broker until the first event that goes there."""
 
     def __init__(self, publish: Callable[[Event], Coroutine[Any, Any, None]]) -> None:
-        self.publish = publish
+        self._publish = publish
+
+    async def publish(self, event: Event) -> None:
+        """As :class:`cqrs_core.broker.Publisher` has it."""
+        await self._publish(event)
 
 
 def _checked_loops(only: Collection[str]) -> set[str]:

@@ -110,7 +110,11 @@ class Subscription(Protocol):
         ...
 
     def pause(self, partition: str) -> None:
-        """Receive nothing of *partition* until it is resumed; of a partition that it does not have: nothing to do."""
+        """
+        Receive nothing of *partition* until it is resumed.
+
+        It is forgotten when the partition is taken away; of one that this member does not have, there is nothing to do.
+        """
         ...
 
     def resume(self, partition: str) -> None:

@@ -415,12 +415,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What pytest, with no plug-in, says about an author's tests."""
     folder: Path = tmp_path_factory.mktemp("author")
     (folder / "test_author.py").write_text(AUTHORS_TESTS, encoding="utf-8")
+    # Its own settings, or those of a project around the temporary folder would count.
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-rsf", "-p", "no:cacheprovider", "--rootdir", "."]
     checks = ["-k", "groups_everything or each_group or one_outcome"]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
     ended = subprocess.run(
         [*command, *checks], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
+    assert ended.stdout, ended.stderr
     return ended.stdout
 
 

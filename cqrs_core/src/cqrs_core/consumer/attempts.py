@@ -13,7 +13,7 @@ from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from cqrs_core.broker import Broker, Delivery
     from cqrs_core.clock import Clock
@@ -31,9 +31,9 @@ PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
 class HandleEvent(Protocol):
     """Handles one event that has arrived."""
 
-    async def __call__(self, event: Event, /) -> None:
+    def __call__(self, event: Event, /) -> Awaitable[None]:
         """
-        Handle *event*, by all its handlers.
+        Handle *event*, by all its handlers, when awaited.
 
         Raises:
             Exception: It is not done, and may be tried again.
