@@ -148,7 +148,9 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *built)
     session.run("check-wheel-contents", *(path for path in built if path.endswith(".whl")))
     session.run("python", "scripts/check_built.py", *built)
-    session.install("--find-links", str(dist), "cqrs-core[all]")
+    # By their files: an index, or a cache, might have others of these names and versions.
+    wheels = {path.name.partition("-")[0]: path.as_uri() for path in dist.glob("*.whl")}
+    session.install(*(f"{name}{'[all]' if name == 'cqrs_core' else ''} @ {uri}" for name, uri in wheels.items()))
     session.run("python", "-I", "-c", f"import {', '.join(DISTRIBUTIONS)}")
     session.run("cqrs", "plugins")
 

@@ -306,3 +306,33 @@ def test_a_mediator_starts_its_broker_at_first_use_on_one_loop_after_the_other()
 
     assert ["Told"] == asyncio.run(run())
     assert ["Told"] == asyncio.run(run())
+
+
+def test_messages_that_come_at_once_on_a_new_loop_start_the_broker_once() -> None:
+    """Whoever comes first does it, and the others wait."""
+
+    class Strict(cqrs.MemoryBroker):
+        starts = 0
+
+        async def start(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            self.starts += 1
+            await super().start()
+
+        async def stop(self) -> None:
+            await anyio.lowlevel.checkpoint()
+            await super().stop()
+
+    broker = Strict()
+    mediator = bootstrap.bootstrap(
+        message_broker=broker, commands_mapper=lambda requests: requests.bind(Tell, TellHandler)
+    )
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(mediator.send, Tell())
+
+    for number in range(1, 4):
+        asyncio.run(run())
+        assert number == broker.starts

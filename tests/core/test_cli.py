@@ -259,6 +259,29 @@ def test_the_number_of_signals_decides_how_it_ends(
     assert capsys.readouterr().err.splitlines()[-1].startswith(last)
 
 
+STARTS_FOR_EVER = """
+import asyncio, signal
+
+class Starts(Fake):
+    @contextlib.asynccontextmanager
+    async def running(self, only=None):
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        await asyncio.sleep(3600)
+        yield
+
+app = Starts("shop")
+"""
+
+
+@posix
+def test_a_signal_while_it_starts_ends_it_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broker that does not answer is not waited for; nothing is under way yet."""
+    (folder / "shop" / "main.py").write_text(SHOP + STARTS_FOR_EVER)
+
+    assert 1 == main(["run", "shop.main:app"])
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Ended at once.")
+
+
 def test_a_loop_that_the_app_does_not_have_is_an_error_of_ours(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.concurrency import open_task_group
-from cqrs_core.context import CurrentMessage, being_handled, current_message, current_messages, is_consuming
+from cqrs_core.context import CurrentMessage, Handling, being_handled, current_message, current_messages, is_consuming
 
 
 def message(name: str) -> CurrentMessage:
@@ -32,7 +32,7 @@ async def test_each_task_has_its_own_current_message_and_what_it_starts_has_it_t
             here = current_message()
             seen[name].append(here and here.name)
 
-        token = being_handled.set((message(name),))
+        token = being_handled.set(Handling((message(name),)))
         try:
             for _ in range(3):
                 await anyio.lowlevel.checkpoint()
@@ -61,7 +61,7 @@ def test_of_a_batch_each_message_is_known_and_none_is_the_current_one(
     known: tuple[str, ...],
 ) -> None:
     """Outside a consumer, between two messages in it, with one, with several."""
-    token = being_handled.set(None if names is None else tuple(map(message, names)))
+    token = being_handled.set(None if names is None else Handling(tuple(map(message, names))))
     try:
         one, many = current_message(), current_messages()
         assert is_inside == is_consuming()

@@ -80,11 +80,23 @@ def test_outside_any_loop_it_says_what_it_needs() -> None:
         async with open_task_group():
             pass
 
-    for work in (open_one(), run_shielded(anyio.sleep_forever), run_within(1, anyio.sleep_forever, sleep), sleep(1)):
+    for work in (open_one(), run_within(1, anyio.sleep_forever, sleep), sleep(1)):
         with pytest.raises(NoEventLoop, match="Neither asyncio nor trio is running"):
             work.send(None)
     with pytest.raises(NoEventLoop):
         Gate()
+
+
+def test_where_no_loop_runs_nothing_has_to_be_shielded() -> None:
+    """Nobody can cancel there; an App that awaits nothing can be left without a loop."""
+    log: list[str] = []
+
+    async def work() -> None:
+        log.append("done")
+
+    with pytest.raises(StopIteration):
+        run_shielded(work).send(None)
+    assert ["done"] == log
 
 
 def test_a_task_group_is_what_its_protocol_says() -> None:

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from cqrs_core.broker import Delivery, OnRevoked, SendOutcome, SendStatus
-from cqrs_core.context import CurrentMessage, being_handled
+from cqrs_core.context import CurrentMessage, Handling, being_handled
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import (
     BrokerNotStarted,
@@ -62,7 +62,9 @@ def texts(deliveries: Iterable[Delivery]) -> list[str]:
 @contextmanager
 def handling_a_message() -> Iterator[None]:
     """As the consumer does it around a handler."""
-    token = being_handled.set((CurrentMessage(uuid.uuid4(), "Ordered", "orders", "group", None, {}, "", None, 1),))
+    token = being_handled.set(
+        Handling((CurrentMessage(uuid.uuid4(), "Ordered", "orders", "group", None, {}, "", None, 1),))
+    )
     try:
         yield
     finally:

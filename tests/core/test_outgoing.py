@@ -14,7 +14,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.broker import Delivery
-from cqrs_core.context import CurrentMessage, being_handled
+from cqrs_core.context import CurrentMessage, Handling, being_handled
 from cqrs_core.errors import InvalidOption, NotAMessage, UnpublishableEvent
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
@@ -230,7 +230,7 @@ def test_what_is_published_while_a_message_is_handled_tells_what_led_to_it(event
     """Its conversation, its cause, and the trace, as they came."""
     headers = {"traceparent": "00-abc", "tracestate": "caf\udce9", "tenant": "not carried on", "ce_id": "7"}
     token = being_handled.set(
-        (CurrentMessage(ID, "n", "payments", "shop", None, headers, "conversation", "earlier", 1),)
+        Handling((CurrentMessage(ID, "n", "payments", "shop", None, headers, "conversation", "earlier", 1),))
     )
     try:
         (envelope,) = publishing().envelopes(event)
@@ -245,7 +245,9 @@ def test_what_is_published_while_a_message_is_handled_tells_what_led_to_it(event
 
 def test_a_trace_that_the_event_brings_goes_before_the_one_that_led_to_it() -> None:
     """A program that makes its own spans knows better."""
-    token = being_handled.set((CurrentMessage(ID, "n", "t", "g", None, {"traceparent": "theirs"}, "c", None, 1),))
+    token = being_handled.set(
+        Handling((CurrentMessage(ID, "n", "t", "g", None, {"traceparent": "theirs"}, "c", None, 1),))
+    )
     try:
         (envelope,) = outgoing().envelopes(notification(headers={"traceparent": "own"}))
     finally:

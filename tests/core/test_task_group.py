@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from cqrs_core.concurrency import open_task_group, run_shielded, run_within, sleep
-from cqrs_core.errors import TaskGroupClosed
+from cqrs_core.errors import StrayCancellation, TaskGroupClosed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -645,22 +645,26 @@ async def test_inside_what_a_cancelled_task_does_to_end_a_group_works_as_ever() 
 
 
 @on_asyncio
-async def test_a_task_that_was_cancelled_from_elsewhere_is_no_error() -> None:
-    """As in a TaskGroup of asyncio: the others go on."""
+async def test_a_cancellation_that_nobody_asked_of_the_task_is_an_error_of_the_group() -> None:
+    """As when the task of a shared connection was cancelled: a loop that waited for it must not end without a word."""
     log: list[str] = []
 
-    async def cancelled() -> None:
+    async def waits_for_what_was_cancelled() -> None:
         raise asyncio.CancelledError
 
     async def other() -> None:
-        await checkpoint(3)
-        log.append("other done")
+        try:
+            await for_ever()
+        finally:
+            log.append("other ended")
 
-    async with open_task_group() as group:
-        group.start(cancelled)
-        group.start(other)
+    with pytest.raises(StrayCancellation) as caught:
+        async with open_task_group() as group:
+            group.start(waits_for_what_was_cancelled)
+            group.start(other)
 
-    assert ["other done"] == log
+    assert ["other ended"] == log
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 
 
 # run_within ----------------------------------------------------------------------------------------------------------

@@ -605,7 +605,7 @@ async def test_everything_that_is_wrong_is_told_at_once(books: Books) -> None:
         "topic is ''. It must be a text that is not empty",
         "max_concurrent_messages is 0",
         "stop_deadline_s is -1",
-        "broker is <object object",
+        "broker is <class 'object'>. It must be a URL, a name, or a broker",
     ]
     missing = [part for part in expected if not any(part in text for text in texts)]
     assert [] == missing, "\n".join(texts)
@@ -736,3 +736,137 @@ async def test_a_batch_may_publish_to_a_topic_of_its_own_group(books: Books) -> 
                 await broker.send(cqrs.Envelope("orders", body, str(number), {"ce_type": "Placed"}))
         await books.until(250)
     assert 50 == sum(map(len, seen))
+
+
+async def test_what_a_failed_attempt_would_have_published_is_published_once(
+    books: Books, broker: cqrs.MemoryBroker
+) -> None:
+    """Whatever one handler of a message has emitted, as long as another one fails nothing leaves."""
+    clock = VirtualClock()
+    app = make_app(books, broker=broker, clock=clock)
+    app.events.bind(Placed, ShipPlaced)
+    app.events.bind(Placed, NotePlaced)
+    app.publishes("parcels", {"Shipped": Shipped})
+    app.consume("orders", {"Placed": Placed})
+    async with app.running():
+        subscription = await listen(broker, "parcels", "end")
+        books.lines.append("ship first")
+        books.failures = []
+        fails = iter([False, True, False, True, False, False])
+        note = books.note
+
+        def note_or_fail(line: str) -> None:
+            note(line)
+            if next(fails):
+                raise ValueError(line)
+
+        books.note = note_or_fail  # type: ignore[method-assign]  # for this test
+        await broker.send(cqrs.Envelope("orders", b'{"order_id": "o-1"}', None, {"ce_type": "Placed"}))
+        for delay in (1, 2):
+            await clock.until_asleep()
+            await clock.advance(delay)
+        (parcel,) = await take(subscription)
+        await broker.send(cqrs.Envelope("end", b""))
+        (end,) = await take(subscription)
+    assert ("Shipped", "end") == (parcel.headers["ce_type"], end.topic)
+
+
+async def test_a_message_that_is_handled_again_publishes_the_same_under_the_same_ids(
+    books: Books, broker: cqrs.MemoryBroker
+) -> None:
+    """So those who consume it know the repetition; two equal events of one message are two all the same."""
+
+    class ShipTwice(cqrs.EventHandler[Placed]):
+        async def handle(self, event: Placed) -> None:
+            self.events.extend([Shipped(event.order_id), Shipped(event.order_id), Shipped(f"{len(ids)}")])
+
+    ids: list[str] = []
+    app = make_app(books, broker=broker)
+    app.events.bind(Placed, ShipTwice)
+    app.publishes("parcels", {"Shipped": Shipped}, key=lambda _: "one")
+    app.consume("orders", {"Placed": Placed})
+    headers = {"ce_type": "Placed", "ce_id": "5d4a4a0e-9d2f-4a5e-8f0c-0d5d3a0f7a11"}
+    async with app.running():
+        subscription = await listen(broker, "parcels")
+        for _ in range(2):
+            await broker.send(cqrs.Envelope("orders", b'{"order_id": "o-1"}', None, headers))
+            ids += [envelope.headers["ce_id"] for envelope in await take(subscription, 3)]
+    first, again = ids[:3], ids[3:]
+    assert first[:2] == again[:2]
+    assert first[2] != again[2]  # another content
+    assert 3 == len(set(first))
+
+
+class Slow(Recorded):
+    """A broker that has to await something to start and to stop."""
+
+    async def start(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        await super().start()
+
+    async def stop(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        await super().stop()
+
+
+async def test_stopping_is_not_interrupted_by_what_cancels_the_block(books: Books) -> None:
+    """Else a broker would not flush what it has, on trio."""
+    broker = Slow()
+    app = make_app(books, broker=broker)
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            async with app.running():
+                started.set()
+                await anyio.sleep_forever()
+
+        started = anyio.Event()
+        tasks.start_soon(run)
+        await started.wait()
+        tasks.cancel_scope.cancel()
+    assert ["start", "stop"] == broker.calls
+
+
+async def test_a_start_that_is_cancelled_stops_what_it_had_begun(books: Books) -> None:
+    """And the App can be started again."""
+
+    class Hanging(Slow):
+        async def start(self) -> None:
+            await super().start()
+            if hangs:
+                await anyio.sleep_forever()
+
+    hangs = True
+    broker = Hanging()
+    app = make_app(books, broker=broker)
+    with anyio.move_on_after(0):
+        await app.__aenter__()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app.__aenter__)
+        while "start" not in broker.calls:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert "stop" == broker.calls[-1]
+    hangs = False
+    async with app:
+        assert "o-1" == await app.send(Place("o-1"))
+
+
+async def test_of_two_that_start_an_app_at_once_one_is_refused(books: Books) -> None:
+    """While the first awaits its broker, the App is not to be had."""
+    broker = Slow()
+    app = make_app(books, broker=broker)
+    refused: list[type] = []
+
+    async def start() -> None:
+        try:
+            await app.__aenter__()
+        except errors.AppStarted as error:
+            refused.append(type(error))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(start)
+        tasks.start_soon(start)
+    assert [errors.AppStarted] == refused
+    assert ["start"] == broker.calls
+    await app.__aexit__(None, None, None)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group
+from cqrs_core.concurrency import Gate, open_task_group, run_shielded
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
 from cqrs_core.injection import SimpleContainer
@@ -115,6 +115,7 @@ class App:
         #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
         self._traffic: Traffic | None = None
         self._consumers: tuple[Consumer, ...] = ()
+        self._is_starting = False
         self._is_started = False
 
     def publishes(self, topic: str, names: Mapping[str, type[Event]], *, key: Key | None = None) -> None:
@@ -126,7 +127,8 @@ class App:
 
         Args:
             topic: Where to.
-            names: The classes by the names under which others know them: ``{"OrderPlaced": OrderPlaced}``.
+            names: The classes by the names under which others know them: ``{"OrderPlaced": OrderPlaced}``. Events of
+                classes derived from them are not published; name those as well.
             key: The field that holds the ordering key, or a function that gives it: events of one key stay in order.
                 ``None``: no order is kept.
 
@@ -205,18 +207,26 @@ class App:
         self._check_not_started()
         traffic = self._traffic if self._broker is None else self._needed_traffic()
         wire(self._emitter, self._requests, self._streams, *([] if traffic is None else [traffic]))
-        if traffic is not None:
-            await traffic.start()
-        self._is_started = True
+        self._is_starting = True  # nobody else may, while the broker is awaited
+        try:
+            if traffic is not None:
+                await traffic.start()
+            self._is_started = True
+        finally:
+            self._is_starting = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """
         Stop: nothing can be sent any more, the broker is stopped, and what the App's own container made is ended.
 
-        Messages that other tasks have under way are not waited for: end those tasks before leaving the block.
+        Messages that other tasks have under way are not waited for: end those tasks before leaving the block. Stopping
+        is not interrupted by a cancellation.
         """
         self._is_started = False
+        await run_shielded(self._stop)
+
+    async def _stop(self) -> None:
         try:
             if self._traffic is not None:
                 await self._traffic.stop()
@@ -302,7 +312,7 @@ class App:
         await traffic.publish(event)
 
     def _check_not_started(self) -> None:
-        if self._is_started:
+        if self._is_started or self._is_starting:
             raise AppStarted(self.name)
 
     def _check_started(self) -> None:

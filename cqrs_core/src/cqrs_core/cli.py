@@ -113,15 +113,17 @@ def run_app(target: str, only: Sequence[str] | None) -> int:
 
 async def _run(app: App, only: Sequence[str] | None) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    is_stopping = asyncio.Event()
+    is_running, is_stopping = asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
-        if is_stopping.is_set() and task is not None:
+        # What has only begun to start, such as a broker that does not answer, is not waited for.
+        if task is not None and (is_stopping.is_set() or not is_running.is_set()):
             task.cancel()
         is_stopping.set()
 
     _call_on_signals(loop, stop)
     async with app.running(only=only):
+        is_running.set()
         _say(f"{app.name} is running. Ctrl-C stops it.")
         await is_stopping.wait()
         _say(f"{app.name} is stopping. Ctrl-C again ends it at once.")

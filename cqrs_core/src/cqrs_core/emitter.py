@@ -221,7 +221,9 @@ class EventEmitter:
         if outcome.emitted:
             chain = chain_of(type(outcome.emitted[0]), outcome.causes[0])
             outcome.errors.append(EventCascadeTooDeep(chain, self._max_depth))
-        await self._publish(outcome)
+        if not (outcome.errors and is_arrival):
+            # What arrived and failed comes again, and would be published again; nothing else is tried twice.
+            await self._publish(outcome)
         if outcome.errors:
             if self._on_error == "raise" or is_arrival:
                 raise EventHandlersFailed(outcome.errors, response)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
 
 from cqrs_core import envelope as header
@@ -236,7 +237,7 @@ def _current(content: _Content, delivery: Delivery, group: str, attempt: int) ->
         topic=envelope.topic,
         group=group,
         key=envelope.key,
-        headers=envelope.headers,
+        headers=MappingProxyType(envelope.headers),  # a fact: what the next attempt reads
         correlation_id=envelope.headers.get(header.CORRELATION_ID) or str(content.message_id),
         causation_id=envelope.headers.get(header.CAUSATION_ID),
         attempt=attempt,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from cqrs_core import envelope as header
 from cqrs_core.clock import SystemClock
-from cqrs_core.context import current_message
+from cqrs_core.context import current_message, next_message_id
 from cqrs_core.envelope import Envelope, is_reserved, is_text
 from cqrs_core.errors import CqrsError, InvalidOption, NotAMessage, UnpublishableEvent, name_of
 from cqrs_core.messages import Event, NotificationEvent, payload_type
@@ -105,10 +105,11 @@ class OutgoingEvents:
             return []
         body = codec_for(type(event)).encode(event)
         time = self._clock.now()
-        return [
-            Envelope(topic, body, _key_of(event, key), self._headers(uuid.uuid4(), name, time))
-            for topic, name, key in routes
-        ]
+        envelopes: list[Envelope] = []
+        for topic, name, key in routes:
+            message_id = next_message_id(f"{topic}\n{name}\n{body.decode()}")
+            envelopes.append(Envelope(topic, body, _key_of(event, key), self._headers(message_id, name, time)))
+        return envelopes
 
     def _notification(self, event: NotificationEvent[Any]) -> Envelope:
         for fact, fits, expected in _FACTS:

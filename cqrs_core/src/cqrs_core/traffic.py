@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.broker import missing_methods
-from cqrs_core.concurrency import Gate, Once
+from cqrs_core.concurrency import Gate, Once, run_shielded
 from cqrs_core.errors import CqrsError, InvalidOption, PublishedAndConsumed, UnhandledEvent
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
@@ -163,9 +163,9 @@ class Traffic:
             except CqrsError as error:
                 return [error]
         elif missing := missing_methods(given):
-            return [
-                InvalidOption("broker", given, f"a URL, a name, or an object with the methods {', '.join(missing)}")
-            ]
+            expected = f"a URL, a name, or a broker: an object that also has {', '.join(missing)}"
+            # By its type: what is shown for a URL of another library may hold its password.
+            return [InvalidOption("broker", type(given), expected)]
         else:
             self._broker = given
         return []
@@ -183,7 +183,11 @@ class Traffic:
         Raises:
             BrokerUnavailable: It cannot be reached.
         """
-        await self.broker.start()
+        try:
+            await self.broker.start()
+        except BaseException:
+            await run_shielded(self.broker.stop)  # what it had begun
+            raise
         self.is_started = True
 
     async def stop(self) -> None:
@@ -227,16 +231,15 @@ class BrokerPublisher:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._outgoing = OutgoingEvents("cqrs_core")
-        self._start = Once([broker.start])
+        self._start: Once
         self._loop: Gate | None = None
 
     async def publish(self, event: Event) -> None:
         """As :class:`cqrs_core.broker.Publisher` has it."""
         if self._loop is None or not self._loop.is_of_this_loop():
-            if self._loop is not None:  # what it was started on has ended
-                await self._broker.stop()
-                self._start = Once([self._broker.start])
-            self._loop = Gate()
+            # Of a loop that has ended, what was started there is stopped first. Nothing is awaited before both are set.
+            steps = [self._broker.start] if self._loop is None else [self._broker.stop, self._broker.start]
+            self._loop, self._start = Gate(), Once(steps)
         await self._start.run()
         for envelope in self._outgoing.envelopes(event):
             await self._broker.send(envelope)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import cqrs_core as cqrs
 from cqrs_core import current_message
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.consumer import Consumer, Consumption
-from cqrs_core.errors import BatchFailed, BrokerUnavailable, InvalidOption
+from cqrs_core.errors import BatchFailed, BrokerUnavailable, InvalidOption, StrayCancellation
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.memory import MemoryBroker
 from cqrs_core.testing import VirtualClock
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cqrs_core.broker import Delivery, OnRevoked, Subscription
+    from cqrs_core.concurrency import TaskGroup
 
 NO_JITTER = cqrs.RetryPolicy(max_attempts=3, delay_s=1, backoff=2, jitter=0)
 
@@ -77,7 +80,7 @@ class Bench:
         self.broker = broker
         self.clock = VirtualClock()
         self.handled = Handled()
-        self.consumer: Consumer
+        self.background: TaskGroup
 
     @asynccontextmanager
     async def consuming(self, *, group: str = "us", handle: Any = None, **options: Any) -> AsyncIterator[Consumer]:
@@ -134,7 +137,9 @@ async def nothing(_: Collection[str]) -> None:
 async def bench(anyio_backend: str) -> AsyncIterator[Bench]:  # noqa: ARG001 - the fixture runs on it
     broker = MemoryBroker()
     await broker.start()
-    yield Bench(broker)
+    bench = Bench(broker)
+    async with open_task_group() as bench.background:
+        yield bench
     await broker.stop()
 
 
@@ -511,6 +516,167 @@ async def test_when_another_member_joins_what_is_under_way_ends_first(bench: Ben
             assert sorted(own) == own
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_that_nobody_asked_of_the_handler_is_a_failure_like_any_other(bench: Bench) -> None:
+    """As when it waited for the task of a connection that somebody else cancelled."""
+    bench.handled.fails["a"] = [asyncio.CancelledError(), asyncio.CancelledError()]  # type: ignore[list-item]  # on purpose
+    async with bench.consuming() as consumer:
+        await bench.send("a")
+        for delay in (1, 2):
+            await bench.clock.until_asleep()
+            await bench.clock.advance(delay)
+        await until(lambda: bench.handled.ended == ["a"])
+    assert [1, 2, 3] == bench.handled.attempts
+    assert {"failed": 2, "handled": 1} == consumer.counts
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_broker_that_lets_a_cancellation_out_ends_the_loop_with_an_error(bench: Bench) -> None:
+    """A consumer that has ended does not look alive."""
+    bench.broker = unreliable = Unreliable(bench.broker)
+    unreliable.receive_error = asyncio.CancelledError()
+    with pytest.raises(StrayCancellation):
+        async with bench.consuming():
+            await Gate().wait()
+
+
+async def test_deliveries_that_were_not_begun_are_no_attempts(bench: Bench) -> None:
+    """However often a consumer was started anew, a message has all its attempts."""
+    bench.handled.gates["first"] = Gate()
+    async with bench.consuming():
+        await bench.send("first", "behind")
+        await until(lambda: bench.handled.begun == ["first"])
+        await stop_in_time(bench)
+    for _ in range(5):
+        async with bench.consuming():
+            await until(lambda: bench.handled.begun[-1] == "first")
+            await stop_in_time(bench)
+        bench.handled.begun.append("again")
+    bench.handled.gates["first"].open()
+    bench.handled.fails["behind"] = [ValueError(), ValueError()]
+    async with bench.consuming() as consumer:
+        for delay in (1, 2):
+            await bench.clock.until_asleep()
+            await bench.clock.advance(delay)
+        await until(lambda: bench.handled.ended == ["first", "behind"])
+    assert {"failed": 2, "handled": 2} == consumer.counts
+
+
+async def test_a_handler_that_does_not_end_before_its_partition_goes_is_cancelled(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else it might write what is older over what the new member wrote; and it decides nothing about the message."""
+    bench.broker = MemoryBroker(partitions=1)
+    await bench.broker.start()
+    first, second = bench.handled, Handled()
+    first.gates = {"a": Gate()}
+    joined = await bench.broker.subscribe(["things"], group="us", on_revoked=nothing)  # so that the other one goes
+    await joined.close()
+    async with bench.consuming(stop_deadline_s=5, retry=cqrs.RetryPolicy(max_attempts=1)) as old:
+        await bench.send("a")
+        await until(lambda: first.begun == ["a"])
+        async with open_task_group() as tasks:
+
+            async def pass_the_deadline() -> None:
+                await bench.clock.until_asleep()
+                await bench.clock.advance(5)
+
+            tasks.start(pass_the_deadline)
+            revoked = old._on_revoked  # noqa: SLF001 - what the broker calls when another member takes the partition
+            await revoked(["things/0"])
+        await until(lambda: not old._lanes.busy())  # noqa: SLF001 - nothing else shows it
+        assert [] == first.ended
+        assert {} == old.counts
+    assert "They are cancelled" in caplog.text
+    async with bench.consuming(handle=second):
+        await until(lambda: second.ended == ["a"])
+    await bench.broker.stop()
+
+
+async def test_what_a_handler_sets_in_its_context_is_not_seen_by_the_next(bench: Bench) -> None:
+    """Neither by another message, nor by the next attempt: the tenant of one is not that of another."""
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    seen: list[str] = []
+
+    async def handle(event: Happened) -> None:
+        seen.append(tenant.get())
+        tenant.set(event.what)
+        await bench.handled(event)
+
+    bench.handled.fails["a"] = [ValueError()]
+    async with bench.consuming(handle=handle, max_concurrent=1):
+        await bench.send("a", "b", key="k")
+        await bench.send("c", key="other")
+        await bench.clock.until_asleep()
+        await bench.clock.advance(1)
+        await until(lambda: len(bench.handled.ended) == 3)
+    assert ["nobody"] * 4 == seen
+
+
+async def test_a_handler_cannot_change_what_the_next_attempt_reads(bench: Bench) -> None:
+    """The headers are facts: a message whose name is changed would be passed over, and lost."""
+    failures: list[str] = []
+
+    async def handle(event: Happened) -> None:
+        message = current_message()
+        assert message is not None
+        try:
+            message.headers["ce_type"] = "Other"  # type: ignore[index]  # on purpose
+        except TypeError as error:
+            failures.append(str(error))
+        await bench.handled(event)
+
+    async with bench.consuming(handle=handle):
+        await bench.send("a")
+        await until(lambda: bench.handled.ended == ["a"])
+    assert 1 == len(failures)
+
+
+async def test_of_names_without_end_only_so_many_are_kept_and_told(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may send to a topic must not fill the memory of those who read it."""
+    async with bench.consuming() as consumer:
+        for number in range(1200):
+            await bench.broker.send(envelope("x", name=f"{number}" + "x" * 1000))
+        await until(lambda: consumer.counts["skipped"] == 1200)
+    assert 1001 == sum(record.levelno == logging.WARNING for record in caplog.records)
+    assert max(len(record.getMessage()) for record in caplog.records) < 500
+
+
+@pytest.mark.parametrize(
+    ("error", "is_tried_again"),
+    [
+        (cqrs.EventHandlersFailed([ConnectionError(), cqrs.EventHandlersFailed([ConnectionError()])]), True),
+        (cqrs.EventHandlersFailed([ConnectionError(), cqrs.EventHandlersFailed([KeyError()])]), False),
+        (cqrs.EventHandlersFailed([KeyError()]), False),
+    ],
+    ids=["worth it", "deep inside", "plain"],
+)
+async def test_the_policy_looks_into_groups(bench: Bench, error: Exception, *, is_tried_again: bool) -> None:
+    """What a handler's own tasks, or a command that it sent, have raised."""
+    bench.handled.fails["a"] = [error]
+    dead = await bench.reading()
+    async with bench.consuming(retry=cqrs.RetryPolicy(retry_on=(ConnectionError,), delay_s=1, jitter=0)):
+        await bench.send("a")
+        if is_tried_again:
+            await bench.clock.until_asleep()
+            await bench.clock.advance(1)
+            await until(lambda: bench.handled.ended == ["a"])
+        else:
+            await dead.receive(1)
+
+
+async def stop_in_time(bench: Bench) -> None:
+    """Let a consumer that is left while a handler hangs reach its deadline."""
+
+    async def pass_the_deadline() -> None:
+        await bench.clock.until_asleep()
+        await bench.clock.advance(30)
+
+    bench.background.start(pass_the_deadline)
+
+
 class Batches:
     """A handler of batches that notes them, and fails as it is told."""
 
@@ -589,18 +755,32 @@ async def test_an_event_at_which_its_batch_fails_for_good_is_a_dead_letter_and_t
 async def test_a_batch_that_fails_for_good_without_an_index_is_handled_one_by_one(
     bench: Bench, batches: Batches
 ) -> None:
-    """So only what is at fault becomes a dead letter."""
+    """Each with all its attempts, so that only what is at fault becomes a dead letter."""
     await waiting(bench, 3)
     batches.poison = {"1"}
     dead = await bench.reading()
     async with bench.consuming(handle_batch=batches, retry=cqrs.RetryPolicy(max_attempts=2, jitter=0)) as consumer:
-        await bench.clock.until_asleep()
-        await bench.clock.advance(0.5)
+        for _ in range(2):  # the whole batch, and then 1 alone
+            await bench.clock.until_asleep()
+            await bench.clock.advance(0.5)
         (delivery,) = await dead.receive(10)
         await until(lambda: consumer.counts["handled"] == 2)
     assert b'{"what": "1"}' == delivery.envelope.body
-    assert [["0", "1", "2"], ["0", "1", "2"], ["0"], ["1"], ["2"]] == batches.seen
+    assert [["0", "1", "2"], ["0", "1", "2"], ["0"], ["1"], ["1"], ["2"]] == batches.seen
     assert [] == await bench.left()
+
+
+async def test_the_neighbours_of_poison_in_a_batch_may_fail_and_are_tried_again(bench: Bench, batches: Batches) -> None:
+    """An error that gives up ends the batch, and not the patience with what was beside it."""
+    await waiting(bench, 2)
+    batches.fails = [KeyError("poison"), KeyError("poison"), ConnectionError("a blip"), None]
+    policy = cqrs.RetryPolicy(max_attempts=5, delay_s=1, jitter=0, give_up_on=(KeyError,))
+    async with bench.consuming(handle_batch=batches, retry=policy) as consumer:
+        await bench.clock.until_asleep()
+        await bench.clock.advance(1)
+        await until(lambda: consumer.counts["handled"] == 1)
+    assert [["0", "1"], ["0"], ["1"], ["1"]] == batches.seen
+    assert {"failed": 3, "dead_lettered": 1, "handled": 1} == consumer.counts
 
 
 async def test_poison_in_a_batch_goes_alone_to_the_dead_letters(bench: Bench, batches: Batches) -> None:
@@ -651,7 +831,7 @@ class Unreliable:
         self.refused_topics: dict[str, int] = {}
         self.failing_receives = 0
         self.failing_acknowledgements = 0
-        self.receive_error: Exception | None = None
+        self.receive_error: BaseException | None = None
         self.received = 0
         self.calls: list[str] = []
 

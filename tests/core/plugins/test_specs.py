@@ -52,6 +52,10 @@ CURE = "Give a name, such as 'memory', or a URL, such as 'kafka://host'."
             ),
         ),
         (
+            "kafka:u:hunter2",
+            f"broker='kafka:***' has more colons than a name, which may have one behind a distribution's. {CURE}",
+        ),
+        (
             "u:hunter2@localhost:9092?acks=all",
             (
                 "broker='***@localhost:9092' looks like a URL without its scheme. Write 'kafka://***@localhost:9092', "
@@ -88,3 +92,10 @@ def test_no_password_is_shown(address: str) -> None:
 
 def test_an_address_without_user_is_shown_without_its_query() -> None:
     assert "host:1/x" == masked_address("host:1/x?a=1")
+
+
+def test_options_of_a_url_are_taken_out_of_the_texts_of_others() -> None:
+    """A token is as secret as a password; numbers and the like are left, so that texts stay readable."""
+    spec = parse("broker", "nats://host?token=hunter2&port=4222")
+
+    assert "no ***: port 4222" == spec.without_secrets("no hunter2: port 4222")

@@ -7,9 +7,23 @@ asyncio and trio are both served. Neither is imported here before it is needed: 
 
 from __future__ import annotations
 
+from cqrs_core.concurrency.cancel_scope import CancelScope, open_cancel_scope
+from cqrs_core.concurrency.cancellations import as_failure
 from cqrs_core.concurrency.loops import Gate, sleep
 from cqrs_core.concurrency.once import Once
 from cqrs_core.concurrency.run_all import run_all
 from cqrs_core.concurrency.task_group import TaskGroup, open_task_group, run_shielded, run_within
 
-__all__ = ["Gate", "Once", "TaskGroup", "open_task_group", "run_all", "run_shielded", "run_within", "sleep"]
+__all__ = [
+    "CancelScope",
+    "Gate",
+    "Once",
+    "TaskGroup",
+    "as_failure",
+    "open_cancel_scope",
+    "open_task_group",
+    "run_all",
+    "run_shielded",
+    "run_within",
+    "sleep",
+]

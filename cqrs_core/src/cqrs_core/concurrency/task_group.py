@@ -6,7 +6,7 @@ import abc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.concurrency.cancellations import ask_to_end, asked_to_end, take_back
+from cqrs_core.concurrency.cancellations import as_failure, ask_to_end, asked_to_end, take_back
 from cqrs_core.concurrency.loops import is_asyncio_running, running_trio
 from cqrs_core.errors import NoEventLoop, TaskGroupClosed
 
@@ -21,7 +21,7 @@ class TaskGroup(abc.ABC):
     """Starts tasks that have ended when the block that :func:`open_task_group` opened has been left."""
 
     def __init__(self) -> None:
-        self.errors: list[Exception] = []
+        self.errors: list[BaseException] = []
 
     @abc.abstractmethod
     def start(self, work: Work) -> None:
@@ -46,8 +46,8 @@ class TaskGroup(abc.ABC):
         """Run *work*; if it raises, everything else ends."""
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - raised where the block ends, alike under asyncio and trio
-            self.errors.append(error)
+        except BaseException as error:  # noqa: BLE001 - raised where the block ends, alike under asyncio and trio
+            self.errors.append(as_failure(error))
             self.cancel()
 
 
@@ -59,7 +59,8 @@ async def open_task_group() -> AsyncIterator[TaskGroup]:
     A task that raises, or the block if it raises, ends all others.
 
     Raises:
-        Exception: What the block raised; else the first that a task raised, as it is, without a group around it.
+        Exception: What the block raised; else the first that a task raised, as it is, without a group around it. A
+            cancellation that nobody asked of the task is one: ``StrayCancellation``.
         NoEventLoop: Neither asyncio nor trio is running.
     """
     trio = running_trio()
@@ -174,13 +175,15 @@ class _AsyncioTaskGroup(TaskGroup):
     def _cancel_tasks(self) -> None:
         self._is_cancelled = True
         while self._cancellable:
-            self._cancellable.pop().cancel()
+            ask_to_end(self._cancellable.pop())
 
     def _forget(self, task: Any) -> None:  # noqa: ANN401 - an asyncio.Task, as above
         self._tasks.discard(task)
         self._cancellable.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen here, so that asyncio does not report it as never retrieved
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # SystemExit, say: what TaskGroup.run lets pass
+            self.errors.append(error)
+            self.cancel()
 
 
 @asynccontextmanager
@@ -231,7 +234,6 @@ async def run_shielded(work: Work) -> None:
 
     Raises:
         Exception: What *work* raised; under asyncio a cancellation comes first, with it as its cause.
-        NoEventLoop: Neither asyncio nor trio is running.
     """
     trio = running_trio()
     if trio is not None:
@@ -239,7 +241,8 @@ async def run_shielded(work: Work) -> None:
             await work()
         return
     if not is_asyncio_running():
-        raise NoEventLoop
+        await work()  # where no loop runs, nobody can cancel
+        return
     import asyncio  # noqa: PLC0415 - as above
 
     async def run() -> None:

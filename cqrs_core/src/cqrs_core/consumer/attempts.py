@@ -6,14 +6,15 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from cqrs_core.concurrency import as_failure
 from cqrs_core.consumer.dead_letters import dead_letter
-from cqrs_core.context import being_handled
+from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BatchFailed, EventHandlersFailed, InvalidOption, UnknownEventName, UnreadableMessage
 from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Iterator, Mapping
 
     from cqrs_core.broker import Broker, Delivery
     from cqrs_core.clock import Clock
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from cqrs_core.messages import Event
 
 logger = logging.getLogger(__name__)
+
+#: Of names that nobody consumes, so many are told, each cut to what can be read.
+_MOST_NAMES = 1000
+_LONGEST_NAME = 80
 
 #: For what has no end but success: a broker that does not answer, a dead letter that does not get through.
 PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
@@ -96,11 +101,11 @@ class Attempts:
             arrival = self._read(lane, lane.first, consumption)
         except UnreadableMessage as error:
             return await self._unread(lane, consumption, error)
-        token = being_handled.set((arrival.message,))
+        token = being_handled.set(Handling((arrival.message,)))
         try:
             await self._handle(arrival.event)
-        except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
-            return await self._failed(lane, consumption, error)
+        except BaseException as error:  # noqa: BLE001 - the policy decides what becomes of it
+            return await self._failed(lane, consumption, as_failure(error))
         finally:
             being_handled.reset(token)
         self._counts["handled"] += 1
@@ -116,11 +121,11 @@ class Attempts:
                 if arrivals:
                     break  # it will be first when those before it are done
                 return await self._unread(lane, consumption, error)
-        token = being_handled.set(tuple(arrival.message for arrival in arrivals))
+        token = being_handled.set(Handling(tuple(arrival.message for arrival in arrivals)))
         try:
             await consumption.handle_batch([arrival.event for arrival in arrivals])  # type: ignore[misc]  # see advance
-        except Exception as error:  # noqa: BLE001 - as above
-            return await self._batch_failed(lane, consumption, error, len(arrivals))
+        except BaseException as error:  # noqa: BLE001 - as above
+            return await self._batch_failed(lane, consumption, as_failure(error), len(arrivals))
         finally:
             being_handled.reset(token)
         self._counts["handled"] += len(arrivals)
@@ -136,11 +141,12 @@ class Attempts:
                 cause = error.__cause__
                 return await self._failed(lane, consumption, cause if isinstance(cause, Exception) else error)
             error = InvalidOption("BatchFailed.index", error.index, f"from 0 to {size - 1}, the last of the batch")
-        if size > 1 and self._is_exhausted(lane, consumption, error, failures=lane.failures + 1):
+        if size > 1 and self._is_exhausted(consumption, error, failures=lane.failures + 1):
             # Which of them is at fault is not known. One by one, only that one goes to the dead letters.
             logger.warning("A batch of %d messages failed for good; they are handled one by one.", size, exc_info=error)
             self._counts["failed"] += 1
             lane.alone = size
+            lane.failures = 0  # each has all its attempts: those before were the batch's
             return 0
         return await self._failed(lane, consumption, error)
 
@@ -151,22 +157,31 @@ class Attempts:
     async def _unread(self, lane: Lane, consumption: Consumption, error: UnreadableMessage) -> float | None:
         if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
             return await self._give_up(lane, consumption, error)
-        if (error.topic, error.name) not in self._unknown:
-            self._unknown.add((error.topic, error.name))
-            logger.warning("%s Messages of that name are skipped; this is said once.", error)
+        self._warn_once(error)
         self._counts["skipped"] += 1
         await self._done(lane, 1)
         return None
 
+    def _warn_once(self, error: UnknownEventName) -> None:
+        known = (error.topic, error.name[:_LONGEST_NAME])
+        if known in self._unknown or len(self._unknown) >= _MOST_NAMES:
+            return
+        self._unknown.add(known)
+        logger.warning("%s Messages of that name are skipped; this is said once.", error)
+        if len(self._unknown) == _MOST_NAMES:
+            logger.warning("%d names were skipped; of others nothing is said any more.", _MOST_NAMES)
+
     async def _failed(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
+        if lane.is_dropped:
+            return None  # it comes again, here or elsewhere: nothing is decided about it
         lane.failures += 1
         self._counts["failed"] += 1
-        if self._is_exhausted(lane, consumption, error, failures=lane.failures):
+        if self._is_exhausted(consumption, error, failures=lane.failures):
             return await self._give_up(lane, consumption, error)
         delay_s = consumption.retry.delay_after(lane.failures)
         logger.warning(
             "Attempt %d at the message at %s of %s failed; trying again in %.1f s.",
-            lane.first.attempt + lane.failures - 1,
+            lane.failures,
             lane.first.position,
             lane.first.envelope.topic,
             delay_s,
@@ -176,14 +191,15 @@ class Attempts:
         return delay_s
 
     @staticmethod
-    def _is_exhausted(lane: Lane, consumption: Consumption, error: Exception, *, failures: int) -> bool:
-        errors = error.errors if isinstance(error, EventHandlersFailed) else (error,)
-        if lane.alone or not all(map(consumption.retry.is_worth_retrying, errors)):
+    def _is_exhausted(consumption: Consumption, error: Exception, *, failures: int) -> bool:
+        # Deliveries that the broker counts are no attempts: most of them ended before the message was begun.
+        if failures >= consumption.retry.max_attempts:
             return True
-        # What the broker has counted counts: a message that ends the process every time ends as a dead letter, too.
-        return lane.first.attempt + failures - 1 >= consumption.retry.max_attempts
+        return not all(map(consumption.retry.is_worth_retrying, _single_errors(error)))
 
     async def _give_up(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
+        if lane.is_dropped:
+            return None  # as in _failed
         delivery = lane.first
         logger.error(
             "The message at %s of %s goes to the dead letters, %s.",
@@ -198,7 +214,7 @@ class Attempts:
             error,
             topic=consumption.dead_letter_topic,
             group=self._group,
-            attempts=delivery.attempt - 1 + max(lane.failures, 1),
+            attempts=max(lane.failures, 1),
             time=self._clock.now(),
         )
         lane.failures = 0
@@ -208,21 +224,33 @@ class Attempts:
         assert lane.dead_letter is not None, "see advance and _give_up"  # noqa: S101 - for type checkers
         try:
             await self._broker.send(lane.dead_letter)
-        except Exception:  # whatever it is, the message must not be lost
+        except BaseException as error:
+            failure = as_failure(error)  # whatever it is, the message must not be lost
             lane.failures += 1
             delay_s = PERSISTENT.delay_after(lane.failures)
-            logger.exception(
+            logger.error(  # noqa: TRY400 - the traceback of a stray cancellation is its cause's
                 "The dead letter of the message at %s of %s cannot be sent to %s; its lane waits. Next try in %.1f s.",
                 lane.first.position,
                 lane.first.envelope.topic,
                 lane.dead_letter.topic,
                 delay_s,
+                exc_info=failure,
                 extra=_ids(lane.first),
             )
             return delay_s
         self._counts["dead_lettered"] += 1
         await self._done(lane, 1)
         return None
+
+
+def _single_errors(error: Exception) -> Iterator[Exception]:
+    """Take groups apart, those that are in groups too."""
+    inside = getattr(error, "errors" if isinstance(error, EventHandlersFailed) else "exceptions", None)
+    if not isinstance(inside, tuple) or not all(isinstance(single, Exception) for single in inside):
+        yield error
+        return
+    for single in inside:
+        yield from _single_errors(single)
 
 
 def _ids(delivery: Delivery) -> dict[str, object]:

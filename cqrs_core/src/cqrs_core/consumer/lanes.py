@@ -22,9 +22,12 @@ class Lane:
         failures: How many attempts at the first have failed.
         dead_letter: What has still to be sent in place of the first, which was given up.
         alone: How many of the first are handled one by one, because a batch with them failed and did not say where.
+        cancel: Ends what is being done with it; for as long as it is in somebody's hands.
+        is_dropped: Whether its partition was taken away, or the consumer stops: what is not under way is not begun, and
+            nothing more is decided about what is.
     """
 
-    __slots__ = ("alone", "dead_letter", "failures", "is_dropped", "name", "partition", "queue")
+    __slots__ = ("alone", "cancel", "dead_letter", "failures", "is_dropped", "name", "partition", "queue")
 
     def __init__(self, name: Hashable, partition: str) -> None:
         self.name = name
@@ -33,7 +36,7 @@ class Lane:
         self.failures = 0
         self.dead_letter: Envelope | None = None
         self.alone = 0
-        #: Whether its partition was taken away, or the consumer stops: what is not under way is not begun.
+        self.cancel: Callable[[], None] | None = None
         self.is_dropped = False
 
     @property
@@ -66,7 +69,7 @@ class Lanes:
         self._lanes: dict[Hashable, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._kept: Counter[str] = Counter()
-        self._busy: Counter[str] = Counter()
+        self._in_hands: set[Lane] = set()
         self._paused: set[str] = set()
 
     def add(self, delivery: Delivery) -> bool:
@@ -96,7 +99,7 @@ class Lanes:
         if not self._ready:
             return None
         lane = self._ready.popleft()
-        self._busy[lane.partition] += 1
+        self._in_hands.add(lane)
         return lane
 
     def finish(self, lane: Lane, count: int) -> bool:
@@ -122,7 +125,7 @@ class Lanes:
 
     def put_back(self, lane: Lane) -> None:
         """Give a lane out of one's hands: it is ready if something is left in it."""
-        self._busy[lane.partition] -= 1
+        self._in_hands.discard(lane)
         if lane.is_dropped:
             return
         if lane.queue:
@@ -132,7 +135,7 @@ class Lanes:
 
     def put_off(self, lane: Lane) -> None:
         """Give a lane out of one's hands whose first message is still to do, and not ready before :meth:`wake`."""
-        self._busy[lane.partition] -= 1
+        self._in_hands.discard(lane)
 
     def wake(self, lane: Lane) -> None:
         """Make a lane ready that was put off, unless it was dropped meanwhile."""
@@ -150,7 +153,6 @@ class Lanes:
             self._kept.pop(partition, None)
             self._paused.discard(partition)
 
-    def busy(self, partitions: Collection[str] | None = None) -> int:
-        """Count the lanes in somebody's hands: of *partitions*, or all."""
-        counts = self._busy if partitions is None else {name: self._busy[name] for name in partitions}
-        return sum(counts.values())
+    def busy(self, partitions: Collection[str] | None = None) -> list[Lane]:
+        """List the lanes in somebody's hands: of *partitions*, or all."""
+        return [lane for lane in self._in_hands if partitions is None or lane.partition in partitions]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group, run_shielded, run_within
+from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
 from cqrs_core.consumer.attempts import PERSISTENT, Attempts
 from cqrs_core.consumer.lanes import Lanes
-from cqrs_core.context import being_handled
+from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+    from contextvars import Context
 
     from cqrs_core.broker import Broker, Delivery, Subscription
     from cqrs_core.clock import Clock
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from cqrs_core.consumer.attempts import HandleEvent
     from cqrs_core.consumer.consumption import Consumption
     from cqrs_core.consumer.lanes import Lane
+
+    Work = Callable[[], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +84,7 @@ class Consumer:
         self._subscription: Subscription
         self._lanes: Lanes
         self._tasks: TaskGroup
+        self._context: Context
         self._workers = 0
         self._is_stopping = False
         #: Opened, and replaced, whenever a lane has been put down.
@@ -110,6 +115,7 @@ class Consumer:
         Raises:
             Exception: The broker broke in a way that it does not declare. Errors of handlers are not raised.
         """
+        self._context = copy_context()
         try:
             async with open_task_group() as self._tasks:
                 async with open_task_group() as receiving:
@@ -140,33 +146,34 @@ class Consumer:
 
     def _start_workers(self) -> None:
         while self._lanes.has_ready and self._workers < self._max_concurrent and not self._is_stopping:
+            lane = self._lanes.take()
+            assert lane is not None, "has_ready says so"  # noqa: S101 - for type checkers
             self._workers += 1
-            self._tasks.start(self._work)
+            self._start(partial(self._work, lane))
 
-    async def _work(self) -> None:
-        """Take what is ready, one lane after the other, until nothing is."""
-        being_handled.set(())  # in this task, and what it calls
-        try:
-            while not self._is_stopping:
-                lane = self._lanes.take()
-                if lane is None:
-                    return
-                await self._advance(lane)
-        finally:
-            self._workers -= 1
+    def _start(self, work: Work) -> None:
+        # In the context of the loop: what a handler sets in its own, such as a tenant, is not seen by the next.
+        self._context.copy().run(self._tasks.start, work)
 
-    async def _advance(self, lane: Lane) -> None:
+    async def _work(self, lane: Lane) -> None:
+        """Make one attempt at the first of *lane*, put it down, and see what else is ready."""
+        being_handled.set(Handling())
         delay_s: float | None = None
         try:
-            delay_s = await self._attempts.advance(lane)
+            with open_cancel_scope() as scope:
+                lane.cancel = scope.cancel
+                delay_s = await self._attempts.advance(lane)
         finally:
+            self._workers -= 1
+            lane.cancel = None
             if delay_s is None:
                 self._lanes.put_back(lane)
             else:
                 self._lanes.put_off(lane)
-                self._tasks.start(partial(self._wake, lane, delay_s))
+                self._start(partial(self._wake, lane, delay_s))
             gate, self._put_down = self._put_down, Gate()
             gate.open()
+        self._start_workers()
 
     async def _wake(self, lane: Lane, delay_s: float) -> None:
         await self._clock.sleep(delay_s)
@@ -185,9 +192,13 @@ class Consumer:
             self._subscription.resume(lane.partition)
 
     async def _on_revoked(self, partitions: Collection[str]) -> None:
-        """Begin nothing more of *partitions*, and let end what is under way."""
+        """Begin nothing more of *partitions*, and let end what is under way; what does not end in time is cancelled."""
         self._lanes.drop(partitions)
-        await self._until_put_down(partitions)
+        if not await self._until_put_down(partitions):
+            # Somebody else begins with these messages now: what this one still does could undo what is newer.
+            for lane in self._lanes.busy(partitions):
+                if lane.cancel is not None:
+                    lane.cancel()
 
     async def _drain(self) -> None:
         """Begin nothing more, and let end what is under way."""
@@ -195,18 +206,22 @@ class Consumer:
         self._lanes.drop()
         await self._until_put_down()
 
-    async def _until_put_down(self, partitions: Collection[str] | None = None) -> None:
+    async def _until_put_down(self, partitions: Collection[str] | None = None) -> bool:
+        """Wait until nothing of *partitions* is under way any more; gives whether that was so in time."""
+
         async def wait() -> None:
             while self._lanes.busy(partitions):
                 await self._put_down.wait()
 
-        if self._lanes.busy(partitions) and not await run_within(self._stop_deadline_s, wait, self._clock.sleep):
-            logger.warning(
-                "%d messages of %s are still being handled after %g s; they come again.",
-                self._lanes.busy(partitions),
-                self.group,
-                self._stop_deadline_s,
-            )
+        if not self._lanes.busy(partitions) or await run_within(self._stop_deadline_s, wait, self._clock.sleep):
+            return True
+        logger.warning(
+            "%d messages of %s are still being handled after %g s. They are cancelled, and come again.",
+            len(self._lanes.busy(partitions)),
+            self.group,
+            self._stop_deadline_s,
+        )
+        return False
 
     def _lane_of(self, delivery: Delivery) -> Hashable | None:
         return self._consumptions[delivery.envelope.topic].lane_of(delivery)

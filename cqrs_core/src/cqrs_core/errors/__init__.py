@@ -26,6 +26,7 @@ from cqrs_core.errors.handling import (
     HandlerNotFound,
     NoEventLoop,
     NoPublisher,
+    StrayCancellation,
     TaskGroupClosed,
 )
 from cqrs_core.errors.injecting import (
@@ -90,6 +91,7 @@ __all__ = [
     "PublishedAndConsumed",
     "ScopeRequired",
     "ScopeValueMissing",
+    "StrayCancellation",
     "SubscriptionClosed",
     "TaskGroupClosed",
     "UndeclaredMessage",

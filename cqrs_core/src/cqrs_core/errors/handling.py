@@ -104,6 +104,20 @@ class NoPublisher(CqrsError, RuntimeError):
         )
 
 
+class StrayCancellation(CqrsError, RuntimeError):
+    """
+    Something that was waited for was cancelled, and not by whoever ends what waits: it is a failure, not an end.
+
+    The ``CancelledError`` of asyncio is its ``__cause__``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something that was waited for was cancelled by somebody else, as when the task of a shared connection "
+            "ends. See the cause for where."
+        )
+
+
 class NoEventLoop(CqrsError, RuntimeError):
     """Something had to wait, or to run side by side, outside asyncio and trio."""
 

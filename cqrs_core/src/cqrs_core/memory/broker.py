@@ -128,8 +128,9 @@ class MemoryBroker:
         """
         As :meth:`cqrs_core.broker.Broker.send_many`: it answers when every group has acknowledged.
 
-        More than ``max_waiting`` are taken as room comes. A topic without a group keeps nothing, so what is sent there
-        counts as delivered. When this is cancelled, what the groups have not taken yet is not sent.
+        It is for relays. Inside a consumer it might wait for the very message that is being handled: use :meth:`send`
+        there. More than ``max_waiting`` are taken as room comes. A topic without a group keeps nothing, so what is sent
+        there counts as delivered. When this is cancelled, what the groups have not taken yet is not sent.
 
         Raises:
             BrokerNotStarted: It is not started.

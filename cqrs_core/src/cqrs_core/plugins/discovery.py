@@ -43,7 +43,6 @@ class Candidate:
 
     def load(self) -> None:
         """Import the plug-in and ask it for its backends. Whatever goes wrong becomes one of its facts."""
-        self.is_settled = True
         try:
             self.facts = self._load()
         except (Exception, SystemExit) as error:  # a stranger's module may raise anything
@@ -55,6 +54,7 @@ class Candidate:
                 cure=f"Upgrade it (pip install --upgrade {self.facts.distribution}), uninstall it, or switch it off: "
                 f"{SWITCH}={self.facts.entry_point}.",
             )
+        self.is_settled = True  # not before: Ctrl-C in the middle settles nothing
         if self.facts.status != "ok":
             warnings.warn(self.facts.complaint, PluginWarning, stacklevel=2)
 

@@ -65,9 +65,12 @@ class Spec:
         return any(f"{userinfo}@" in text for userinfo in self._userinfos())
 
     def without_secrets(self, text: str) -> str:
-        """Take user and password of the URL out of a text that somebody else wrote."""
-        from urllib.parse import unquote  # noqa: PLC0415 - only when something failed
+        """Take user, password and options of the URL out of a text that somebody else wrote."""
+        from urllib.parse import parse_qsl, unquote  # noqa: PLC0415 - only when something failed
 
+        for _, value in parse_qsl(self.query):
+            if len(value) >= _SHORTEST_SECRET:
+                text = text.replace(value, "***")
         for userinfo in self._userinfos():
             password = userinfo.partition(":")[2]
             for secret in filter(None, (userinfo, password, unquote(password))):
@@ -78,6 +81,10 @@ class Spec:
         """Give what may be user and password: up to the last ``@``, and up to the first if there are several."""
         userinfo = self.address.partition("://")[2].rpartition("@")[0]
         return filter(None, dict.fromkeys([userinfo, userinfo.partition("@")[0]]))
+
+
+#: Options that are shorter, such as numbers, are not taken for secrets.
+_SHORTEST_SECRET = 5
 
 
 def parse(kind: Kind, spec: object) -> Spec:
@@ -106,6 +113,9 @@ def parse(kind: Kind, spec: object) -> Spec:
         masked = masked_address(rest if has_scheme else spec)
         problem = f"looks like a URL without its scheme. Write {f'{example_scheme}://{masked}'!r}, if that is what"
         raise InvalidBackendSpec(kind, repr(masked), f"{problem} is there.")
+    if ":" in distribution:
+        problem = f"has more colons than a name, which may have one behind a distribution's. {cure}"
+        raise InvalidBackendSpec(kind, repr(f"{distribution.partition(':')[0]}:***"), problem)
     return Spec(kind=kind, name=name, distribution=distribution)
 
 
