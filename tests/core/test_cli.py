@@ -140,7 +140,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "shop" / "broken.py").write_text("import not_installed_at_all\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    # The demo of the examples is called the same, and may have been imported by its own tests.
+    others = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "shop"}
+    _forget_shop()
     yield tmp_path
+    _forget_shop()
+    sys.modules.update(others)
+
+
+def _forget_shop() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
         del sys.modules[name]
 
