@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cqrs_core.broker import Delivery, OnRevoked, Subscription
-    from cqrs_core.concurrency import TaskGroup
 
 NO_JITTER = cqrs.RetryPolicy(max_attempts=3, delay_s=1, backoff=2, jitter=0)
 
@@ -80,7 +79,6 @@ class Bench:
         self.broker = broker
         self.clock = VirtualClock()
         self.handled = Handled()
-        self.background: TaskGroup
 
     @asynccontextmanager
     async def consuming(self, *, group: str = "us", handle: Any = None, **options: Any) -> AsyncIterator[Consumer]:
@@ -137,9 +135,7 @@ async def nothing(_: Collection[str]) -> None:
 async def bench(anyio_backend: str) -> AsyncIterator[Bench]:  # noqa: ARG001 - the fixture runs on it
     broker = MemoryBroker()
     await broker.start()
-    bench = Bench(broker)
-    async with open_task_group() as bench.background:
-        yield bench
+    yield Bench(broker)
     await broker.stop()
 
 
@@ -543,15 +539,20 @@ async def test_a_broker_that_lets_a_cancellation_out_ends_the_loop_with_an_error
 async def test_deliveries_that_were_not_begun_are_no_attempts(bench: Bench) -> None:
     """However often a consumer was started anew, a message has all its attempts."""
     bench.handled.gates["first"] = Gate()
-    async with bench.consuming():
-        await bench.send("first", "behind")
-        await until(lambda: bench.handled.begun == ["first"])
-        await stop_in_time(bench)
-    for _ in range(5):
-        async with bench.consuming():
-            await until(lambda: bench.handled.begun[-1] == "first")
-            await stop_in_time(bench)
-        bench.handled.begun.append("again")
+
+    async def pass_the_deadline() -> None:
+        await bench.clock.until_asleep()
+        await bench.clock.advance(30)
+
+    def has_begun(expected: list[str]) -> bool:
+        return expected == bench.handled.begun
+
+    for number in range(1, 7):
+        async with open_task_group() as tasks, bench.consuming():
+            if number == 1:
+                await bench.send("first", "behind")
+            await until(partial(has_begun, ["first"] * number))
+            tasks.start(pass_the_deadline)
     bench.handled.gates["first"].open()
     bench.handled.fails["behind"] = [ValueError(), ValueError()]
     async with bench.consuming() as consumer:
@@ -665,16 +666,6 @@ async def test_the_policy_looks_into_groups(bench: Bench, error: Exception, *, i
             await until(lambda: bench.handled.ended == ["a"])
         else:
             await dead.receive(1)
-
-
-async def stop_in_time(bench: Bench) -> None:
-    """Let a consumer that is left while a handler hangs reach its deadline."""
-
-    async def pass_the_deadline() -> None:
-        await bench.clock.until_asleep()
-        await bench.clock.advance(30)
-
-    bench.background.start(pass_the_deadline)
 
 
 class Batches:
