@@ -250,7 +250,8 @@ def described(cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
         "positional": lambda: repr(cls(5, **arguments)).partition(" at 0x")[0],
         "equal": lambda: make() == make(),
         "equal to another": lambda: make() == cls(a=5, **arguments),
-        "hash": lambda: hash(make()) == hash(make()),
+        # Both at once: an object that is gone may leave its place, and with it its hash, to the next.
+        "hash": lambda: len({hash(one) for one in (make(), make())}) == 1,
         "order": lambda: make() < cls(a=5, **arguments),
         "assigned": assigned,
         "deleted": deleted,
