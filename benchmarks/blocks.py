@@ -59,6 +59,7 @@ def timed(work: Work, loop: asyncio.AbstractEventLoop, rest: Callable[[], object
 
 def count_for(block: Block, seconds: float) -> int:
     """Find how many times the work is done in about *seconds*, which warms it up as well."""
+    block(1)  # what is imported, or compiled, at the first use
     count = 1
     while (spent := block(count)) < seconds / 4:
         count *= 2
