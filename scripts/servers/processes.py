@@ -1,0 +1,82 @@
+"""Processes of Linux: tell one from every other, wait for them and end them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .service import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .service import Server
+
+POLL_S = 0.02
+
+
+def beginning(pid: int) -> str | None:
+    """
+    Answer when a process began; None when there is none, or only its exit code is left.
+
+    Source:
+        proc_pid_stat(5): the name, in brackets, may hold anything; state is field 3, starttime field 22.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in {b"Z", b"X"} else fields[22 - 3].decode()
+
+
+def is_running(server: Server) -> bool:
+    """Answer whether the very process runs that was started as *server*."""
+    return beginning(server.pid) == server.began
+
+
+class Patience:
+    """Waits, by a clock and a sleep that can be replaced."""
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+
+    def wait(self, condition: Callable[[], bool], *, within_s: float) -> bool:
+        """Answer whether *condition* came true in time; it is asked at least once."""
+        deadline = self._clock() + within_s
+        while not condition():
+            if self._clock() >= deadline:
+                return False
+            self._sleep(POLL_S)
+        return True
+
+
+def end(server: Server, *, within_s: float, patience: Patience) -> None:
+    """
+    End a server: politely, then by force. One that is gone is left in peace, whoever has its pid now.
+
+    Args:
+        within_s: How long it may take after each of the two.
+
+    Raises:
+        ServiceError: It runs on, stuck in the kernel.
+    """
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if not is_running(server):
+            return
+        try:
+            os.kill(server.pid, how)
+            os.kill(server.pid, signal.SIGCONT)  # a frozen one would see SIGTERM only when it is thawed
+        except ProcessLookupError:
+            return
+        if patience.wait(lambda: not is_running(server), within_s=within_s):
+            return
+    raise ServiceError(
+        f"Process {server.pid} was killed and still runs; look what holds it: ps -o stat,wchan {server.pid}"
+    )

@@ -1,0 +1,66 @@
+"""What has to be known about a service to run it: the only thing that differs from one to the next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    A running service.
+
+    Attributes:
+        began: When its process began, in the system's words. With the pid it names one process for good; the pid alone
+            may be given to another.
+    """
+
+    pid: int
+    began: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """
+    The description of a service.
+
+    Attributes:
+        name: What is typed to choose it.
+        packages: The Debian packages that bring it.
+        program: The command that is the server; it is installed when this one is found.
+        arguments: Answers them for a data folder, which exists, is empty and is the server's own, and for a port of
+            127.0.0.1. The server must stay in the foreground.
+        is_ready: Answers, within about a second, whether **this very process** serves requests. Another program may
+            have taken the port, so ask the server who it is. An OSError means: not yet.
+        variable: The environment variable that tells the tests.
+        url: Answers its value for a port.
+        account: Who runs it when root starts it. A server without a password would lend root's rights to everybody
+            on the machine.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    program: str
+    arguments: Callable[[Path, int], list[str]]
+    is_ready: Callable[[Server], bool]
+    variable: str
+    url: Callable[[int], str]
+    account: str = "nobody"
+
+    def installed_at(self) -> str | None:
+        """Answer the path of the program; None when it is not installed."""
+        # Debian keeps servers where only root's PATH looks.
+        places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]
+        return shutil.which(self.program, path=os.pathsep.join(places))
+
+
+class ServiceError(RuntimeError):
+    """A service that was asked for cannot be had; the text says which, why and what to do."""
