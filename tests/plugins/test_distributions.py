@@ -270,8 +270,9 @@ def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
             "events then go to the broker without an outbox, at most once."
         ),
         (
-            f"BackendNotBuilt: aiobreaker is not built yet in cqrs-breaker {VERSION}. Meanwhile leave the circuit "
-            "breaker out: calls that fail raise each time."
+            f"BackendLoadError: The circuit breaker 'aiobreaker' of cqrs-breaker {VERSION} cannot be made: "
+            "cqrs_breaker.plugin:open_circuit_breaker failed with ModuleNotFoundError: No module named 'aiobreaker'. "
+            "Install what it needs: pip install --upgrade cqrs-breaker."
         ),
         "WrongBackendKind: sqlite:// is a storage: give it as storage=, not as broker=.",
     ] == printed
@@ -282,7 +283,7 @@ def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
             f"builtin (cqrs-core {VERSION}): ok\n"
             "  broker memory  memory://\n"
             f"aiobreaker (cqrs-breaker {VERSION}): ok\n"
-            "  circuit breaker aiobreaker\n"
+            "  circuit breaker aiobreaker  aiobreaker://\n"
             f"kafka (cqrs-kafka {VERSION}): ok\n"
             "  broker kafka  kafka://\n"
             f"sqlalchemy (cqrs-sqla {VERSION}): ok\n"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     [
         ("cqrs_kafka", "broker", "kafka", ("kafka",)),
         ("cqrs_sqla", "storage", "sqlalchemy", ("postgresql", "mysql", "mariadb", "sqlite")),
-        ("cqrs_breaker", "circuit_breaker", "aiobreaker", ()),
     ],
 )
 def test_a_sibling_registers_its_name_and_says_that_it_is_not_built(

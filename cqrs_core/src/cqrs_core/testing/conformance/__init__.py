@@ -9,8 +9,10 @@ from __future__ import annotations
 import pytest
 
 # Before these modules are imported, or a failing assertion would not show its values.
-pytest.register_assert_rewrite("cqrs_core.testing.conformance.broker", "cqrs_core.testing.conformance.suite")
+_PARTS = ("breaker", "broker", "suite")
+pytest.register_assert_rewrite(*(f"cqrs_core.testing.conformance.{part}" for part in _PARTS))
 
-from cqrs_core.testing.conformance.broker import BrokerConformance  # noqa: E402 - see above
+from cqrs_core.testing.conformance.breaker import CircuitBreakerConformance  # noqa: E402 - see above
+from cqrs_core.testing.conformance.broker import BrokerConformance  # noqa: E402 - as above
 
-__all__ = ["BrokerConformance"]
+__all__ = ["BrokerConformance", "CircuitBreakerConformance"]
