@@ -29,7 +29,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_AND_NEWEST = (PYTHONS[0], PYTHONS[-1])
 DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 #: What `bench` measures the core against, in an environment of its own.
-PEERS = ["python-cqrs==5.3.0"]
+PEERS = ["python-cqrs==5.3.0", "aiobreaker==1.2.0"]
 
 
 def install_group(session: nox.Session, *groups: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -24,6 +25,8 @@ from blocks import Spread, alternate, ratios, timed
 from imports import OURS, cost, import_times
 
 PEER = "python-cqrs==5.3.0"
+#: What it is measured with: its fallbacks need a breaker.
+PEERS = [PEER, "aiobreaker==1.2.0"]
 #: How many times as fast as the peer a row must be; rows that are not named here are only told.
 PEER_BARS = {"send": 10.0}
 IMPORT_BAR = 1.3
@@ -88,6 +91,7 @@ class Peer:
 
 def measure(*, rounds: int, seconds: float, peer: Peer | None) -> tuple[list[Result], list[Result]]:
     """Measure all rows of our own, and those that the peer has beside it."""
+    logging.getLogger("cqrs_core").setLevel(logging.ERROR)  # as for the peer: fallbacks are told as warnings
     results: list[Result] = []
     beside: list[Result] = []
     loop = asyncio.new_event_loop()
@@ -137,7 +141,7 @@ def make_peer(folder: Path) -> str:
     done = folder / "installed"
     if not done.exists():
         venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
         done.touch()
     return str(python)
 

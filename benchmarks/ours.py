@@ -39,6 +39,15 @@ class PingHandler(cqrs.RequestHandler[Ping, int]):
         return 1
 
 
+class OtherPingHandler(PingHandler):
+    """Takes over when the first fails."""
+
+
+class FailingPingHandler(PingHandler):
+    async def handle(self, request: Ping) -> int:  # noqa: ARG002 - as above
+        raise ConnectionError
+
+
 class CountHandler(cqrs.StreamingRequestHandler[Count, int]):
     async def handle(self, request: Count) -> AsyncIterator[int]:  # noqa: ARG002 - as above
         for number in range(STREAM_LENGTH):
@@ -106,6 +115,14 @@ def rows() -> list[Row]:
         )
         return repeated(mediator.send, Ping())
 
+    def guarded(target: Any, **policies: Any) -> Work:
+        mediator = bootstrap(trivial, commands_mapper=lambda commands: commands.bind(Ping, target, **policies))
+        return repeated(mediator.send, Ping())
+
+    def with_breaker(primary: type[PingHandler], breaker: cqrs.CircuitBreaker) -> Work:
+        return guarded(cqrs.RequestHandlerFallback(primary, OtherPingHandler, circuit_breaker=breaker))
+
+    open_breaker = cqrs.LocalCircuitBreaker(fail_max=1, open_for_s=1e6)
     announcing = bootstrap(
         trivial,
         commands_mapper=lambda commands: commands.bind(Announce, AnnounceHandler),
@@ -125,12 +142,29 @@ def rows() -> list[Row]:
         Row("send_scope", "send, with a scope", 7.0, bare_ping, ping(scoped)),
         Row("bootstrap", "send, bootstrap's own container", None, bare_ping, ping(None)),
         Row("middlewares", "send, 3 middlewares", 9.0, bare_ping, ping(trivial, *(PassingOn() for _ in range(3)))),
+        Row(
+            "retry", "send, a retry that is not needed", None, bare_ping, guarded(PingHandler, retry=cqrs.RetryPolicy())
+        ),
+        Row("timeout", "send, a timeout that is not met", None, bare_ping, guarded(PingHandler, timeout_s=60)),
+        Row("fallback", "send, fallback and breaker", None, bare_ping, with_breaker(PingHandler, breaker())),
+        Row(
+            "open", "send, circuit open: the fallback", None, bare_ping, with_breaker(FailingPingHandler, open_breaker)
+        ),
         Row("event", "send, 1 event with 1 handler", 14.0, bare_announce, repeated(announcing.send, Announce())),
         Row("publish", "publish to 10 handlers", 32.0, bare_listen, publish(trivial)),
         Row("publish_bootstrap", "publish to 10, bootstrap's container", None, bare_listen, publish(None)),
         Row("stream", "stream, per item", 4.5, bare_items, stream, STREAM_LENGTH),
         Row("stream_bare", "stream, per item, to the bare stream", None, bare_stream, stream, STREAM_LENGTH),
     ]
+
+
+def breaker() -> cqrs.CircuitBreaker:
+    """Give aiobreaker's adapter, as the peer has it, if that is installed."""
+    try:
+        from cqrs_breaker import AioBreakerAdapter  # noqa: PLC0415 - the core can be measured without it
+    except ImportError:
+        return cqrs.LocalCircuitBreaker()
+    return AioBreakerAdapter()
 
 
 def publish(container: cqrs.Container | None) -> Work:

@@ -23,6 +23,7 @@ import cqrs
 import cqrs.bootstrap.requests
 import di
 from blocks import Block, Work, timed
+from cqrs.adapters.circuit_breaker import AioBreakerAdapter
 from cqrs.container.scope import ScopeStrategy
 from cqrs.middlewares.base import MiddlewareChain
 
@@ -57,6 +58,15 @@ PONG = Pong()
 class PingHandler(cqrs.RequestHandler[Ping, Pong]):
     async def handle(self, request: Ping) -> Pong:  # noqa: ARG002 - the least that a handler can do
         return PONG
+
+
+class OtherPingHandler(PingHandler):
+    """Takes over when the first fails."""
+
+
+class FailingPingHandler(PingHandler):
+    async def handle(self, request: Ping) -> Pong:  # noqa: ARG002 - as above
+        raise ConnectionError
 
 
 class CountHandler(cqrs.StreamingRequestHandler[Ping, Pong]):
@@ -124,6 +134,15 @@ def works() -> dict[str, Work]:
             requests, container, emitter, event_map=events, concurrent_event_handle_enable=False, **options
         )
 
+    def guarded(primary: type, fail_max: int) -> Any:
+        breaker = AioBreakerAdapter(fail_max=fail_max, timeout_duration=1_000_000)
+        guarded_requests = cqrs.RequestMap()
+        guarded_requests.bind(Ping, cqrs.RequestHandlerFallback(primary, OtherPingHandler, circuit_breaker=breaker))
+        emitter = cqrs.EventEmitter(events, container, scope_strategy=ScopeStrategy.NONE)
+        return cqrs.RequestMediator(
+            guarded_requests, container, emitter, event_map=events, concurrent_event_handle_enable=False
+        )
+
     chain = MiddlewareChain()
     for _ in range(3):
         chain.add(PassingOn())
@@ -138,6 +157,8 @@ def works() -> dict[str, Work]:
         "send": repeated(mediator().send, Ping()),
         "send_scope": repeated(mediator(scope_strategy=ScopeStrategy.SEND).send, Ping()),
         "middlewares": repeated(mediator(middleware_chain=chain).send, Ping()),
+        "fallback": repeated(guarded(PingHandler, 5).send, Ping()),
+        "open": repeated(guarded(FailingPingHandler, 1).send, Ping()),
         "event": repeated(mediator().send, Announce()),
         "publish": repeated(cqrs.EventMediator(all_listeners, container).send, Announced()),
         "stream": whole(lambda: streaming.stream(Ping())),

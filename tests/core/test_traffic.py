@@ -658,10 +658,11 @@ async def main():
         await app.send(Ask())
 
 asyncio.run(main())
-wanted = ("traffic", "memory", "consumer", "plugins", "outgoing", "incoming", "resilience", "testing", "cli")
+parts = ("traffic", "memory", "consumer", "plugins", "outgoing", "incoming", "testing", "cli")
+parts += ("resilience.calls", "resilience.streams", "resilience.deadline")
+wanted = tuple(f"cqrs_core.{part}" for part in parts) + ("importlib.metadata", "pluggy", "random", "difflib")
 import json
-print(json.dumps([name for name in sys.modules if name.startswith("cqrs_core.") and name.split(".")[1] in wanted]
-    + [name for name in ("importlib.metadata", "pluggy", "random", "difflib") if name in sys.modules]))
+print(json.dumps([name for name in sys.modules if name.startswith(wanted)]))
 """
     found = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     assert [] == json.loads(found.stdout)

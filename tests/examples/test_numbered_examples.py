@@ -130,6 +130,12 @@ open: attempt 2
 open: attempt 3
 open: paid
 """,
+    "15_try_again_or_fall_back": """\
+sku-0: 9.50, as printed last year (calls so far: 3)
+sku-1: 9.50, as printed last year (calls so far: 6)
+sku-2: 9.50, as printed last year (calls so far: 6)
+sku-3: 9.50, as printed last year (calls so far: 6)
+""",
     "14_handle_batches": """\
 to store: [20, 21, 22]
 to store: [23, 24, 25]

@@ -14,22 +14,24 @@ import cqrs_core
 
 #: Everything that `import cqrs_core as cqrs` promises. A new name needs a reason; one that goes needs a major version.
 NAMES = """
-App BatchFailed Broker CORRequestHandler CoRMermaid Container CqrsError CurrentMessage DCDomainEvent DCEvent
-DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler EventEmitter EventHandler
-EventHandlersFailed EventMap EventMediator EventMiddleware HandlerNotFound IDomainEvent IEvent INotificationEvent
-IRequest IResponse LoggingMiddleware MemoryBroker NotificationEvent Publisher PydanticRequest PydanticResponse Request
-RequestHandler RequestMap RequestMediator RequestMiddleware Response RetryPolicy SimpleContainer StreamMiddleware
-StreamingRequestHandler StreamingRequestMediator WiringError bootstrap current_message current_messages errors hookimpl
+App BatchFailed Broker CORRequestHandler CircuitBreaker CircuitOpen CoRMermaid Container CqrsError CurrentMessage
+DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler
+EventEmitter EventHandler EventHandlerFallback EventHandlersFailed EventMap EventMediator EventMiddleware
+HandlerNotFound IDomainEvent IEvent INotificationEvent IRequest IResponse LocalCircuitBreaker LoggingMiddleware
+MemoryBroker NotificationEvent Publisher PydanticRequest PydanticResponse Request RequestHandler
+RequestHandlerFallback RequestMap RequestMediator RequestMiddleware Response RetryPolicy SimpleContainer
+StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError bootstrap current_message
+current_messages errors hookimpl
 """
 
 ERRORS = """
-AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CqrsError DependencyCycle
-DuplicateHandler EmptyChain EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync
-HandlerNotFound InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency
-NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage NotProvided OutcomeUnknown OverrideTooLate
-PublishedAndConsumed ScopeRequired ScopeValueMissing StrayCancellation SubscriptionClosed TaskGroupClosed
-UndeclaredMessage UnhandledEvent UnknownEventName UnknownScopeValue UnpublishableEvent UnreadableEventClass
-UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
+AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CircuitOpen CqrsError
+DependencyCycle DuplicateHandler EmptyChain EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete
+HandlerNotAsync HandlerNotFound HandlerTimedOut InvalidMessageClass InvalidOption MapFrozen MessageRefused
+MiddlewareUnusable MissingDependency NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage
+NotProvided OutcomeUnknown OverrideTooLate PublishedAndConsumed ScopeRequired ScopeValueMissing StrayCancellation
+SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent UnknownEventName UnknownScopeValue
+UnpublishableEvent UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
 """
 
 #: Parameters are promises too: those that users write by name, in order.
@@ -46,10 +48,10 @@ SIGNATURES = {
     "RequestMediator.send": "self request",
     "StreamingRequestMediator.stream": "self request",
     "EventMediator.send": "self event",
-    "RequestMap.bind": "self request handler middlewares",
-    "RequestMap.add": "self handler middlewares",
-    "EventMap.bind": "self event handler middlewares",
-    "EventMap.add": "self handler middlewares",
+    "RequestMap.bind": "self request handler middlewares retry timeout_s",
+    "RequestMap.add": "self handler middlewares retry timeout_s",
+    "EventMap.bind": "self event handler middlewares retry timeout_s",
+    "EventMap.add": "self handler middlewares retry timeout_s",
     "SimpleContainer.singleton": "self provided factory",
     "SimpleContainer.scoped": "self provided factory",
     "SimpleContainer.transient": "self provided factory",
@@ -59,6 +61,10 @@ SIGNATURES = {
     "SimpleContainer.scope": "self values",
     "Envelope": "topic body key headers",
     "RetryPolicy": "max_attempts delay_s backoff max_delay_s jitter retry_on give_up_on",
+    "RequestHandlerFallback": "primary fallback failure_exceptions circuit_breaker",
+    "EventHandlerFallback": "primary fallback failure_exceptions circuit_breaker",
+    "LocalCircuitBreaker": "fail_max open_for_s exclude clock",
+    "CircuitBreaker.acquire": "self circuit",
     "MemoryBroker": "partitions max_waiting max_message_bytes",
     "Broker.start": "self",
     "Broker.stop": "self",

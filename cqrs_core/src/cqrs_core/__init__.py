@@ -6,7 +6,8 @@ General layout, in the order in which a message travels; each module imports onl
 * ``app`` and ``bootstrap`` put everything together; ``wiring`` checks it, and knows how handlers are made.
 * ``traffic`` is what an App exchanges with others: ``outgoing`` events through a ``broker`` (``memory`` is the one that
   is built in, ``plugins`` finds others), ``incoming`` ones from it through the ``consumer``.
-* ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares.
+* ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares, and
+  ``resilience`` is what is done about those that fail.
 * ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
 * ``container`` and ``broker`` are contracts for what comes from outside; ``injection`` is the built-in container.
 * ``messages`` are what travels, an ``envelope`` is what is around one on the way, ``context`` tells of the current one.
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from cqrs_core import bootstrap, errors
 from cqrs_core.app import App
+from cqrs_core.breaker import CircuitBreaker, LocalCircuitBreaker
 from cqrs_core.broker import Broker, Publisher
 from cqrs_core.container import Container
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import BatchFailed, CqrsError, EventHandlersFailed, HandlerNotFound, WiringError
+from cqrs_core.errors import BatchFailed, CircuitOpen, CqrsError, EventHandlersFailed, HandlerNotFound, WiringError
 from cqrs_core.handlers import (
     CORRequestHandler,
     EventBatchHandler,
@@ -52,6 +54,7 @@ from cqrs_core.messages import (
 )
 from cqrs_core.middlewares import LoggingMiddleware
 from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
+from cqrs_core.resilience import EventHandlerFallback, RequestHandlerFallback, RetryPolicy
 
 if TYPE_CHECKING:
     from cqrs_core.context import CurrentMessage, current_message, current_messages
@@ -60,7 +63,6 @@ if TYPE_CHECKING:
     from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse
     from cqrs_core.memory import MemoryBroker
     from cqrs_core.plugins import hookimpl
-    from cqrs_core.resilience import RetryPolicy
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -88,7 +90,6 @@ _ON_DEMAND = {
     "MemoryBroker": ("cqrs_core.memory", None),
     "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
     "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
-    "RetryPolicy": ("cqrs_core.resilience", None),
     "current_message": ("cqrs_core.context", None),
     "current_messages": ("cqrs_core.context", None),
     "hookimpl": ("cqrs_core.plugins", None),
@@ -101,6 +102,8 @@ __all__ = [
     "BatchFailed",
     "Broker",
     "CORRequestHandler",
+    "CircuitBreaker",
+    "CircuitOpen",
     "CoRMermaid",
     "Container",
     "CqrsError",
@@ -116,6 +119,7 @@ __all__ = [
     "EventBatchHandler",
     "EventEmitter",
     "EventHandler",
+    "EventHandlerFallback",
     "EventHandlersFailed",
     "EventMap",
     "EventMediator",
@@ -126,6 +130,7 @@ __all__ = [
     "INotificationEvent",
     "IRequest",
     "IResponse",
+    "LocalCircuitBreaker",
     "LoggingMiddleware",
     "MemoryBroker",
     "NotificationEvent",
@@ -134,6 +139,7 @@ __all__ = [
     "PydanticResponse",
     "Request",
     "RequestHandler",
+    "RequestHandlerFallback",
     "RequestMap",
     "RequestMediator",
     "RequestMiddleware",

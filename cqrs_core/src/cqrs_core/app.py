@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group, run_shielded
 from cqrs_core.emitter import EventEmitter
@@ -13,6 +14,7 @@ from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.maps import EventMap, RequestMap
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
+from cqrs_core.resilience.guards import Guards
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class App:
             polymorphic: Whether an event reaches the handlers that are bound to its base classes as well.
             max_concurrent_messages: How many consumed messages, or batches, each group handles at the same time.
             stop_deadline_s: Seconds that handlers of consumed messages have to end in when the App stops.
-            clock: Tells the time of messages, and measures delays and deadlines.
+            clock: Tells the time of messages, and measures the delays and deadlines of policies and loops.
         """
         self.name = name
         self.requests = RequestMap()
@@ -93,6 +95,8 @@ class App:
         self._source.offer_as_all(self, App)
         #: The classes of events that leave the process; the emitter looks here.
         self._published: set[type] = set()
+        self._clock = clock or SystemClock()
+        guards = Guards(clock=self._clock, open_breaker=open_breaker)
         self._emitter = EventEmitter(
             self.events,
             self._source,
@@ -103,15 +107,19 @@ class App:
             max_event_depth=max_event_depth,
             on_error=event_errors,
             is_polymorphic=polymorphic,
+            guards=guards,
         )
         middlewares = tuple(middlewares)
-        self._requests = RequestMediator(self.requests, self._source, self._emitter, middlewares=middlewares)
-        self._streams = StreamingRequestMediator(self.requests, self._source, self._emitter, middlewares=middlewares)
+        self._requests = RequestMediator(
+            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards
+        )
+        self._streams = StreamingRequestMediator(
+            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards
+        )
         self._events = EventMediator(self._source, self._emitter)
         self._broker = broker
         self._max_concurrent_messages = max_concurrent_messages
         self._stop_deadline_s = stop_deadline_s
-        self._clock = clock or SystemClock()
         #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
         self._traffic: Traffic | None = None
         self._consumers: tuple[Consumer, ...] = ()

@@ -16,11 +16,13 @@ from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import InvalidOption
 from cqrs_core.maps import EventMap, RequestMap, is_coroutine_callable
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
+from cqrs_core.resilience.guards import Guards
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from cqrs_core.breaker import CircuitBreaker
     from cqrs_core.broker import Broker
     from cqrs_core.container import Container
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
@@ -73,6 +75,7 @@ def bootstrap(
     """
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
+    guards = Guards(open_breaker=open_breaker)
     emitter = EventEmitter(
         _filled(EventMap(), domain_events_mapper),
         source,
@@ -82,9 +85,10 @@ def bootstrap(
         max_event_depth=max_event_depth,
         on_error=event_errors,
         is_polymorphic=polymorphic,
+        guards=guards,
     )
     requests = _filled(RequestMap(), commands_mapper, queries_mapper)
-    mediator = RequestMediator(requests, source, emitter, middlewares=middlewares or (), startup=startup)
+    mediator = RequestMediator(requests, source, emitter, middlewares=middlewares or (), startup=startup, guards=guards)
     wire(emitter, mediator)
     return mediator
 
@@ -113,6 +117,7 @@ def bootstrap_streaming(
     """
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
+    guards = Guards(open_breaker=open_breaker)
     emitter = EventEmitter(
         _filled(EventMap(), domain_events_mapper),
         source,
@@ -122,9 +127,12 @@ def bootstrap_streaming(
         max_event_depth=max_event_depth,
         on_error=event_errors,
         is_polymorphic=polymorphic,
+        guards=guards,
     )
     requests = _filled(RequestMap(), commands_mapper, queries_mapper)
-    mediator = StreamingRequestMediator(requests, source, emitter, middlewares=middlewares or (), startup=startup)
+    mediator = StreamingRequestMediator(
+        requests, source, emitter, middlewares=middlewares or (), startup=startup, guards=guards
+    )
     wire(emitter, mediator)
     return mediator
 
@@ -155,6 +163,7 @@ def bootstrap_events(
     """
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
+    guards = Guards(open_breaker=open_breaker)
     emitter = EventEmitter(
         _filled(EventMap(), events_mapper),
         source,
@@ -163,6 +172,7 @@ def bootstrap_events(
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         is_polymorphic=polymorphic,
+        guards=guards,
     )
     mediator = EventMediator(source, emitter, startup=startup)
     wire(emitter, mediator)
@@ -182,6 +192,13 @@ def _publisher(message_broker: Broker | Publisher | None) -> Publisher | None:
     from cqrs_core.traffic import BrokerPublisher  # noqa: PLC0415 - only who has a broker pays for it
 
     return BrokerPublisher(message_broker)
+
+
+def open_breaker(spec: str) -> CircuitBreaker:
+    """Find a circuit breaker by its name, or URL, among the plug-ins."""
+    from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for it
+
+    return open_backend("circuit_breaker", spec)
 
 
 def _startup(steps: OnStartup | None) -> Once:

@@ -12,16 +12,18 @@ from cqrs_core.maps import binding_keys
 from cqrs_core.messages import Event, NotificationEvent, payload_type
 from cqrs_core.pipeline import middleware_problems
 from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, react, refuse
+from cqrs_core.resilience.guards import Guards
 from cqrs_core.type_arguments import union_members
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 
     from cqrs_core.broker import Publisher
     from cqrs_core.errors import CqrsError
-    from cqrs_core.maps import EventMap
-    from cqrs_core.pipeline import EventMiddleware
+    from cqrs_core.maps import EventBinding, EventMap
+    from cqrs_core.pipeline import EventMiddleware, Handle
     from cqrs_core.reactions import Job, Outcome, Plan
+    from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource, Resolve
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class EventEmitter:
         max_event_depth: int = 32,
         on_error: Literal["raise", "log"] = "raise",
         is_polymorphic: bool = False,
+        guards: Guards | None = None,
     ) -> None:
         """
         Put the emitter together; :func:`cqrs_core.wiring.wire` makes it ready.
@@ -63,6 +66,7 @@ class EventEmitter:
             on_error: ``"raise"``: one :class:`EventHandlersFailed` with all errors; ``"log"``: each is logged.
             is_polymorphic: Whether an event reaches the handlers of its base classes too, the most specific first,
                 each handler once.
+            guards: Puts the policies of bindings around their handlers.
         """
         self._event_map = event_map
         self._source = source
@@ -73,6 +77,7 @@ class EventEmitter:
         self._max_depth = max_event_depth
         self._on_error = on_error
         self._is_polymorphic = is_polymorphic
+        self._guards = guards or Guards()
         #: By class of events, or (class of notifications, class of payload): what was bound to exactly that.
         self._bound: dict[Any, list[Reaction]] = {}
         #: By class: what becomes of events that are emitted.
@@ -92,6 +97,8 @@ class EventEmitter:
         problems.extend(middleware_problems(self._middlewares, "event"))
         for bound in self._event_map:
             problems.extend(middleware_problems(bound.middlewares, "event"))
+            if bound.policies.are_used:
+                problems.extend(self._guards.problems(bound.policies))
         for handler in self._event_map.handlers():
             problems.extend(self._source.admit(handler))
         if not problems:
@@ -124,14 +131,29 @@ class EventEmitter:
         self._plans.clear()
         self._arrival_plans.clear()
         self._is_plain = self._max_concurrent == 1
-        for event_type, handler, middlewares in self._event_map:
-            reaction = Reaction(handler, (*self._middlewares, *middlewares))
-            self._is_plain = self._is_plain and not reaction.middlewares
-            for key in binding_keys(event_type):
+        for bound in self._event_map:
+            guard = partial(self._guarded, bound) if bound.policies.are_used else None
+            reaction = Reaction(bound.handler, (*self._middlewares, *bound.middlewares), guard)
+            self._is_plain = self._is_plain and not reaction.middlewares and guard is None
+            for key in binding_keys(bound.event_type):
                 self._bound.setdefault(key, []).append(reaction)
         has_scopes = self._source.open_scope is not None
-        self._needs_scope = has_scopes and any(self._source.maker(bound.handler) is None for bound in self._event_map)
+        self._needs_scope = has_scopes and any(
+            self._source.maker(handler) is None for handler in self._event_map.handlers()
+        )
         self._resolve = self._source.resolver()
+
+    def _guarded(self, bound: EventBinding, attempt: Callable[[type], Handle]) -> Handle:
+        """Put the policies of a binding around attempts with its handlers."""
+        deadline = self._guards.deadline(bound.policies)
+        attempts = [attempt(handler) for handler in bound.handlers]
+        if deadline is not None:
+            attempts = [
+                partial(_call_within, deadline, handle, handler)
+                for handle, handler in zip(attempts, bound.handlers, strict=True)
+            ]
+        fallback = attempts[1] if len(attempts) > 1 else None
+        return self._guards.call(attempts[0], fallback, bound.policies, bound.circuit)
 
     def emit(
         self,
@@ -309,3 +331,7 @@ class EventEmitter:
         """Find what was bound to any of *keys*: in their order, each handler once."""
         found = (reaction for key in keys for reaction in self._bound.get(key, ()))
         return tuple({reaction.handler: reaction for reaction in reversed(list(found))}.values())[::-1]
+
+
+async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:
+    await deadline.call(handle, event, handler)

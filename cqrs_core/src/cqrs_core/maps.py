@@ -27,12 +27,14 @@ from cqrs_core.handlers import (
     StreamingRequestHandler,
 )
 from cqrs_core.messages import Event, NotificationEvent, Request, response_type
+from cqrs_core.resilience.policies import EventHandlerFallback, HandlerFallback, Policies, RequestHandlerFallback
 from cqrs_core.type_arguments import MISSING, type_argument, union_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
+    from cqrs_core.resilience import RetryPolicy
 
 Q = TypeVar("Q", bound="Request[Any]")
 E = TypeVar("E", bound=Event)
@@ -40,20 +42,44 @@ E = TypeVar("E", bound=Event)
 _REQUEST_KINDS = (RequestHandler, StreamingRequestHandler, CORRequestHandler)
 
 
+class Target(NamedTuple):
+    """What serves a request: one handler, or the links of a chain in order."""
+
+    handlers: tuple[type, ...]
+    is_chain: bool
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it answers by a stream."""
+        first = self.handlers[0] if self.handlers else None
+        return not self.is_chain and is_class(first) and issubclass(first, StreamingRequestHandler)
+
+
 class RequestBinding(NamedTuple):
     """One request and what serves it."""
 
     request_type: type[Request[Any]]
-    #: One handler, or the links of a chain in order.
-    handlers: tuple[type, ...]
-    is_chain: bool
+    primary: Target
+    #: What takes over when that fails.
+    fallback: Target | None
+    policies: Policies
     middlewares: tuple[Any, ...]
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What may serve it, the one that is tried first before the other."""
+        return (self.primary,) if self.fallback is None else (self.primary, self.fallback)
 
     @property
     def is_stream(self) -> bool:
         """Whether it is answered by a stream."""
-        first = self.handlers[0] if self.handlers else None
-        return not self.is_chain and is_class(first) and issubclass(first, StreamingRequestHandler)
+        return self.primary.is_stream
+
+    @property
+    def circuit(self) -> str:
+        """What a circuit breaker knows the primary by: the handler; of a chain, the request."""
+        named: type = self.request_type if self.primary.is_chain else self.primary.handlers[0]
+        return f"{named.__module__}.{named.__qualname__}"
 
 
 class EventBinding(NamedTuple):
@@ -61,7 +87,20 @@ class EventBinding(NamedTuple):
 
     event_type: Any
     handler: type
+    #: What takes over when that fails.
+    fallback: type | None
+    policies: Policies
     middlewares: tuple[Any, ...]
+
+    @property
+    def handlers(self) -> tuple[type, ...]:
+        """The handler, and its fallback if it has one."""
+        return (self.handler,) if self.fallback is None else (self.handler, self.fallback)
+
+    @property
+    def circuit(self) -> str:
+        """What a circuit breaker knows the handler by."""
+        return f"{self.handler.__module__}.{self.handler.__qualname__}"
 
 
 class RequestMap:
@@ -76,38 +115,49 @@ class RequestMap:
         self,
         request: type[Q],
         handler: type[RequestHandler[Q, Any] | StreamingRequestHandler[Q, Any]]
-        | Sequence[type[CORRequestHandler[Q, Any]]],
+        | Sequence[type[CORRequestHandler[Q, Any]]]
+        | RequestHandlerFallback,
         *,
         middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """
         Bind *request* to *handler*. What is wrong with it is reported when the mediator is built, with all the rest.
 
         Args:
             request: A class of requests; only instances of exactly this class are served.
-            handler: One handler class; or a list of ``CORRequestHandler`` classes, tried in this order.
-            middlewares: For this request only, outermost first, inside those that wrap all requests.
+            handler: One handler class; or a list of ``CORRequestHandler`` classes, tried in this order; or a
+                ``RequestHandlerFallback`` of two such.
+            middlewares: For this request only, outermost first, inside those that wrap all requests. They run once for
+                each ``send``, however many attempts there are.
+            retry: When an attempt that failed is repeated, with a new handler in a new scope; never because of handlers
+                of its events. A stream begins anew only as long as it has handed out nothing.
+            timeout_s: Seconds that the handler has for one attempt, more than 0; a stream, for each item.
 
         Raises:
             MapFrozen: A mediator has been built from this map.
         """
         if self._is_frozen:
             raise MapFrozen(type(self).__name__, request)
-        # Not a str, which is a sequence too, and a mistake.
-        is_chain = isinstance(handler, Sequence) and not isinstance(handler, str)
-        handlers: tuple[type, ...] = tuple(handler) if is_chain else (handler,)  # type: ignore[arg-type, assignment]  # ditto
+        rules = handler if isinstance(handler, HandlerFallback) else None
+        primary = _target_of(handler if rules is None else rules.primary)
+        fallback = None if rules is None else _target_of(rules.fallback)
         request_type = get_origin(request) or request  # Page[User]() is an instance of Page
-        self._bindings.append(RequestBinding(request_type, handlers, is_chain, tuple(middlewares or ())))
+        policies = Policies(retry, timeout_s, rules)
+        self._bindings.append(RequestBinding(request_type, primary, fallback, policies, tuple(middlewares or ())))
 
     def add(
         self,
         handler: type[RequestHandler[Any, Any] | StreamingRequestHandler[Any, Any]],
         *,
         middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """Bind *handler* to the request, or each of the union, that its type parameter names; else as :meth:`bind`."""
         for request in _declared_messages(handler, _REQUEST_KINDS, self._problems):
-            self.bind(request, handler, middlewares=middlewares)
+            self.bind(request, handler, middlewares=middlewares, retry=retry, timeout_s=timeout_s)
 
     def freeze(self) -> None:
         """Refuse changes from now on."""
@@ -124,12 +174,13 @@ class RequestMap:
                 continue
             first = bound.setdefault(binding.request_type, binding)
             if first is not binding:
-                found.append(DuplicateHandler(binding.request_type, _target(first), _target(binding)))
+                found.append(DuplicateHandler(binding.request_type, _shown(first), _shown(binding)))
         return found
 
     def handlers(self) -> list[type]:
         """List the handler classes that were bound, each once; what is none is left to :meth:`problems`."""
-        return _handler_classes(handler for binding in self._bindings for handler in binding.handlers)
+        targets = (target for binding in self._bindings for target in binding.targets)
+        return _handler_classes(handler for target in targets for handler in target.handlers)
 
     def __iter__(self) -> Iterator[RequestBinding]:
         """Iterate over the bindings, in the order in which they were made."""
@@ -149,7 +200,13 @@ class EventMap:
         self._is_frozen = False
 
     def bind(
-        self, event: type[E], handler: type[EventHandler[E]], *, middlewares: Iterable[EventMiddleware] = ()
+        self,
+        event: type[E],
+        handler: type[EventHandler[E]] | EventHandlerFallback,
+        *,
+        middlewares: Iterable[EventMiddleware] = (),
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """
         Add *handler* to those of *event*. What is wrong with it is reported when the mediator is built.
@@ -157,20 +214,33 @@ class EventMap:
         Args:
             event: A class of events, or ``NotificationEvent[P]``: then the payload's type decides, so that
                 ``NotificationEvent(payload=P(...))`` and a subclass with that payload are served as well.
-            handler: A handler class.
+            handler: A handler class; or an ``EventHandlerFallback`` of two such.
             middlewares: For this event only, outermost first, inside those that wrap all events.
+            retry: When an attempt of this handler that failed is repeated, with a new object.
+            timeout_s: Seconds that the handler has for one attempt, more than 0.
 
         Raises:
             MapFrozen: A mediator has been built from this map.
         """
         if self._is_frozen:
             raise MapFrozen(type(self).__name__, event)
-        self._bindings.append(EventBinding(event, handler, tuple(middlewares or ())))
+        rules = handler if isinstance(handler, HandlerFallback) else None
+        primary: Any = handler if rules is None else rules.primary
+        fallback = None if rules is None else rules.fallback
+        policies = Policies(retry, timeout_s, rules)
+        self._bindings.append(EventBinding(event, primary, fallback, policies, tuple(middlewares or ())))
 
-    def add(self, handler: type[EventHandler[Any]], *, middlewares: Iterable[EventMiddleware] = ()) -> None:
-        """Bind *handler* to the event, or to each event of the union, that its type parameter names."""
+    def add(
+        self,
+        handler: type[EventHandler[Any]],
+        *,
+        middlewares: Iterable[EventMiddleware] = (),
+        retry: RetryPolicy | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Bind *handler* to the event, or each of the union, that its type parameter names; else as :meth:`bind`."""
         for event in _declared_messages(handler, (EventHandler,), self._problems):
-            self.bind(event, handler, middlewares=middlewares)
+            self.bind(event, handler, middlewares=middlewares, retry=retry, timeout_s=timeout_s)
 
     def freeze(self) -> None:
         """Refuse changes from now on."""
@@ -183,13 +253,15 @@ class EventMap:
             *(
                 problem
                 for binding in self._bindings
-                for problem in event_handler_problems(binding.event_type, binding.handler)
+                for handler in binding.handlers
+                for problem in event_handler_problems(binding.event_type, handler)
             ),
+            *(problem for binding in self._bindings for problem in _fallback_problems(binding, EventHandlerFallback)),
         ]
 
     def handlers(self) -> list[type]:
         """List the handler classes that were bound, each once; what is none is left to :meth:`problems`."""
-        return _handler_classes(binding.handler for binding in self._bindings)
+        return _handler_classes(handler for binding in self._bindings for handler in binding.handlers)
 
     def __iter__(self) -> Iterator[EventBinding]:
         """Iterate over the bindings, in the order in which they were made."""
@@ -232,8 +304,19 @@ def _handler_classes(handlers: Iterable[object]) -> list[type]:
     return list(dict.fromkeys(classes))
 
 
-def _target(binding: RequestBinding) -> object:
-    return binding.handlers if binding.is_chain else binding.handlers[0]
+def _target_of(handler: Any) -> Target:  # noqa: ANN401 - what was bound may be anything
+    # Not a str, which is a sequence too, and a mistake.
+    if isinstance(handler, Sequence) and not isinstance(handler, str):
+        links: tuple[Any, ...] = tuple(handler)
+        return Target(links, is_chain=True)
+    single: Any = handler  # the wiring looks at it
+    return Target((single,), is_chain=False)
+
+
+def _shown(binding: RequestBinding) -> object:
+    if binding.policies.rules is not None:
+        return binding.policies.rules
+    return binding.primary.handlers if binding.primary.is_chain else binding.primary.handlers[0]
 
 
 def _declared(handler: Any, kinds: Sequence[type], index: int) -> Any:  # noqa: ANN401 - see type_argument
@@ -257,10 +340,20 @@ def _declared_messages(handler: Any, kinds: Sequence[type], problems: list[CqrsE
 
 
 def _request_problems(binding: RequestBinding) -> list[CqrsError]:
-    handlers, is_chain = binding.handlers, binding.is_chain
     request_type: Any = binding.request_type  # what was bound may be anything
     if not (is_class(request_type) and issubclass(request_type, Request)):
         return [NotAMessage(request_type, Request)]
+    found = _fallback_problems(binding, RequestHandlerFallback)
+    for target in binding.targets:
+        found.extend(_target_problems(request_type, target))
+    if not found and binding.fallback is not None and binding.fallback.is_stream != binding.is_stream:
+        wanted = StreamingRequestHandler if binding.is_stream else RequestHandler
+        found.append(NotAHandler(binding.fallback.handlers[0], request_type, [wanted.__name__]))
+    return found
+
+
+def _target_problems(request_type: type[Request[Any]], target: Target) -> list[CqrsError]:
+    handlers, is_chain = target
     if not handlers:
         return [EmptyChain(request_type)]
     kinds = (CORRequestHandler,) if is_chain else (RequestHandler, StreamingRequestHandler)
@@ -272,6 +365,15 @@ def _request_problems(binding: RequestBinding) -> list[CqrsError]:
         else:
             found.append(NotAHandler(handler, request_type, [kind.__name__ for kind in kinds]))
     return found
+
+
+def _fallback_problems(binding: RequestBinding | EventBinding, kind: type[HandlerFallback]) -> list[CqrsError]:
+    """Check that a fallback is of the kind for this map."""
+    rules = binding.policies.rules
+    if rules is None or isinstance(rules, kind):
+        return []
+    message: Any = binding[0]
+    return [NotAHandler(rules, message, [kind.__name__])]
 
 
 def event_handler_problems(event_type: Any, handler: Any, kind: type = EventHandler) -> list[CqrsError]:  # noqa: ANN401 - what was bound may be anything

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cqrs_core.errors import CqrsError, HandlerNotFound, name_of
 from cqrs_core.messages import Event
 from cqrs_core.pipeline import attempt, chain_attempt, middleware_problems, stream_attempt, wrap, wrap_stream
+from cqrs_core.resilience.guards import Guards
 from cqrs_core.wiring import wire
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from cqrs_core.concurrency import Once
     from cqrs_core.emitter import EventEmitter
-    from cqrs_core.maps import RequestBinding, RequestMap
+    from cqrs_core.maps import RequestBinding, RequestMap, Target
     from cqrs_core.messages import Request
     from cqrs_core.pipeline import Handle, RequestMiddleware, Stream, StreamMiddleware
+    from cqrs_core.resilience import Policies
     from cqrs_core.wiring import HandlerSource
 
 Plan = TypeVar("Plan")
@@ -37,6 +39,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         *,
         middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
         startup: Once | None = None,
+        guards: Guards | None = None,
     ) -> None:
         """
         Put the mediator together; ``cqrs_core.bootstrap`` and ``App`` do it for you.
@@ -47,12 +50,14 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
             emitter: Takes their events on.
             middlewares: Wrap all requests, outermost first.
             startup: What must have been done before the first message.
+            guards: Puts the policies of bindings around their handlers.
         """
         self._request_map = request_map
         self._source = source
         self._emitter = emitter
         self._middlewares: tuple[Any, ...] = tuple(middlewares)  # the wiring checks that they are of the right kind
         self._startup = startup
+        self._guards = guards or Guards()
         #: What a message goes through. Until the start-up is done, that comes first.
         self._plans: dict[type, Plan] = {}
         self._plans_after_startup: dict[type, Plan] = {}
@@ -72,6 +77,8 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         for bound in self._request_map:
             kind = "stream" if bound.is_stream else "request"
             problems.extend(middleware_problems((*self._middlewares, *bound.middlewares), kind))
+            if bound.policies.are_used:
+                problems.extend(self._guards.problems(bound.policies))
         for handler in self._request_map.handlers():
             problems.extend(self._source.admit(handler))
         if not problems:
@@ -111,7 +118,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         bound = {binding.request_type: binding for binding in self._request_map}
         if request_type in bound:
             call = "stream" if bound[request_type].is_stream else "send"
-            return f"It is served by {name_of(bound[request_type].handlers[0])}: use {call}() instead."
+            return f"It is served by {name_of(bound[request_type].primary.handlers[0])}: use {call}() instead."
         base = next((base for base in request_type.__mro__ if base in bound), None)
         if base is not None:
             return (
@@ -144,11 +151,17 @@ class RequestMediator(_RequestPlans["Handle"]):
     def _plan(self, binding: RequestBinding) -> Handle | None:
         if binding.is_stream:
             return None
-        if binding.is_chain:
-            plan = chain_attempt(binding.handlers, self._source, self._emitter.emit)
-        else:
-            plan = attempt(binding.handlers[0], self._source, self._emitter.emit)
+        plans = [self._attempt(target, binding.policies) for target in binding.targets]
+        plan = plans[0]
+        if binding.policies.are_used:
+            plan = self._guards.call(plan, plans[1] if len(plans) > 1 else None, binding.policies, binding.circuit)
         return wrap(plan, (*self._middlewares, *binding.middlewares))
+
+    def _attempt(self, target: Target, policies: Policies) -> Handle:
+        deadline = self._guards.deadline(policies)
+        if target.is_chain:
+            return chain_attempt(target.handlers, self._source, self._emitter.emit, deadline)
+        return attempt(target.handlers[0], self._source, self._emitter.emit, deadline)
 
     def _after_startup(self, plan: Handle) -> Handle:
         async def start_first(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
@@ -183,7 +196,13 @@ class StreamingRequestMediator(_RequestPlans["Stream"]):
     def _plan(self, binding: RequestBinding) -> Stream | None:
         if not binding.is_stream:
             return None
-        plan = stream_attempt(binding.handlers[0], self._source, self._emitter.emit)
+        deadline = self._guards.deadline(binding.policies)
+        plans = [
+            stream_attempt(target.handlers[0], self._source, self._emitter.emit, deadline) for target in binding.targets
+        ]
+        plan = plans[0]
+        if binding.policies.are_used:
+            plan = self._guards.stream(plan, plans[1] if len(plans) > 1 else None, binding.policies, binding.circuit)
         return wrap_stream(plan, (*self._middlewares, *binding.middlewares))
 
     def _after_startup(self, plan: Stream) -> Stream:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from cqrs_core.messages import Event, Request
+    from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource, OpenScope, Resolve
 
     #: Hands a handler's events on: with the resolver of the scope that is open, if one is, and with its response.
@@ -108,12 +109,14 @@ def wrap_stream(stream: Stream, middlewares: Sequence[StreamMiddleware]) -> Stre
     return wrapped
 
 
-def attempt(handler_class: type, source: HandlerSource, emit: Emit) -> Handle:
+def attempt(handler_class: type, source: HandlerSource, emit: Emit, deadline: Deadline | None = None) -> Handle:
     """
     Put together one attempt at a request: make its handler, let it handle, hand its events on.
 
     The cheapest way that the container allows is chosen here, once, instead of for each message.
     """
+    if deadline is not None:
+        return _attempt_within(handler_class, source, emit, deadline)
     make, open_scope = source.maker(handler_class), source.open_scope
     if make is not None:
         return _attempt_at_once(make, emit)
@@ -189,7 +192,29 @@ def _attempt_in_scope(handler_class: type, source: HandlerSource, open_scope: Op
     return attempt_in_scope
 
 
-def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit) -> Handle:
+def _attempt_within(handler_class: type, source: HandlerSource, emit: Emit, deadline: Deadline) -> Handle:
+    async def attempt_within(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+        failure: EventHandlersFailed | None = None
+        async with source.resolving() as resolve:
+            handler = await resolve(handler_class)
+            try:
+                response = await deadline.call(handler.handle, request, handler_class)
+            except BaseException:
+                handler.take_events()
+                raise
+            if handler.pending_events:
+                try:
+                    await emit(handler.take_events(), resolve, response)
+                except EventHandlersFailed as error:
+                    failure = error  # as in attempt_in_scope
+        if failure is not None:
+            raise failure
+        return response
+
+    return attempt_within
+
+
+def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit, deadline: Deadline | None = None) -> Handle:
     """Put together one attempt at a request by a chain: the links are tried in turn, events of all that ran go on."""
 
     async def attempt_chain(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
@@ -197,7 +222,11 @@ def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit) -> H
         async with source.resolving() as resolve:
             ran: list[EventSource] = []
             try:
-                response = await _Links(links, resolve, ran).handle(request)
+                handle = _Links(links, resolve, ran).handle
+                if deadline is None:
+                    response = await handle(request)
+                else:
+                    response = await deadline.call(handle, request, links[0])
             except BaseException:
                 for handler in ran:
                     handler.take_events()
@@ -241,7 +270,7 @@ class _Links:
             rest_of_chain.reset(token)
 
 
-def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit) -> Stream:
+def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit, deadline: Deadline | None = None) -> Stream:
     """Put together one attempt at a stream: one scope, and before each answer the events that it brought."""
     make = source.maker(handler_class)
 
@@ -258,6 +287,8 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit) -> St
             emitted: Sequence[Event] = ()  # those that are being handled now
             answers = handler.handle(request)
             stack.push_async_callback(answers.aclose)  # the consumer may leave early
+            if deadline is not None:
+                answers = deadline.each(answers, handler_class)
             try:
                 async for answer in answers:
                     if handler.pending_events:

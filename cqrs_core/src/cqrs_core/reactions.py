@@ -12,7 +12,7 @@ from cqrs_core.pipeline import wrap
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from cqrs_core.pipeline import EventMiddleware
+    from cqrs_core.pipeline import EventMiddleware, Handle
     from cqrs_core.wiring import Resolve
 
     FollowUp = Callable[["Outcome", Resolve, object], Coroutine[Any, Any, None]]
@@ -31,10 +31,12 @@ class Cause(NamedTuple):
 
 
 class Reaction(NamedTuple):
-    """One handler of an event type, and the middlewares that wrap it."""
+    """One handler of an event type, and what is put around it."""
 
     handler: type
     middlewares: tuple[EventMiddleware, ...]
+    #: Given what makes one attempt with a handler class: the handler, guarded by its policies. ``None``: it has none.
+    guard: Callable[[Callable[[type], Handle]], Handle] | None = None
 
 
 class Job(NamedTuple):
@@ -203,15 +205,19 @@ async def refuse(  # noqa: PLR0917 - the shape of all plans
 async def react(event: Event, reaction: Reaction, resolve: Resolve, emitted: list[Event]) -> None:
     """Let one handler handle *event* inside its middlewares; the events that it emitted are added to *emitted*."""
 
-    async def handle(event: Any) -> None:  # noqa: ANN401 - a middleware may pass another one on
-        handler = await resolve(reaction.handler)
-        try:
-            await handler.handle(event)
-        except BaseException:
-            handler.take_events()
-            raise
-        emitted.extend(handler.take_events())
+    def attempt(handler_class: type) -> Handle:
+        async def handle(event: Any) -> None:  # noqa: ANN401 - a middleware may pass another one on
+            handler = await resolve(handler_class)
+            try:
+                await handler.handle(event)
+            except BaseException:
+                handler.take_events()
+                raise
+            emitted.extend(handler.take_events())
 
+        return handle
+
+    handle = attempt(reaction.handler) if reaction.guard is None else reaction.guard(attempt)
     await wrap(handle, reaction.middlewares)(event)
 
 

@@ -7,7 +7,7 @@ asyncio and trio are both served. Neither is imported here before it is needed: 
 
 from __future__ import annotations
 
-from cqrs_core.concurrency.cancel_scope import CancelScope, open_cancel_scope
+from cqrs_core.concurrency.cancel_scope import CancelScope, move_on_after, open_cancel_scope
 from cqrs_core.concurrency.cancellations import as_failure
 from cqrs_core.concurrency.loops import Gate, sleep
 from cqrs_core.concurrency.once import Once
@@ -20,6 +20,7 @@ __all__ = [
     "Once",
     "TaskGroup",
     "as_failure",
+    "move_on_after",
     "open_cancel_scope",
     "open_task_group",
     "run_all",

@@ -48,3 +48,23 @@ def open_cancel_scope() -> Iterator[CancelScope]:
     else:
         if scope.is_cancelled:
             take_back(owner)
+
+
+@contextmanager
+def move_on_after(seconds: float) -> Iterator[CancelScope]:
+    """Open a block that is ended when *seconds* of real time have passed; ``is_cancelled`` tells whether it was."""
+    trio = running_trio()
+    if trio is not None:
+        with trio.move_on_after(seconds) as inner:
+            scope = CancelScope(inner.cancel)
+            yield scope
+        scope.is_cancelled = inner.cancelled_caught
+        return
+    import asyncio  # noqa: PLC0415 - as above
+
+    with open_cancel_scope() as scope:
+        timer = asyncio.get_running_loop().call_later(seconds, scope.cancel)
+        try:
+            yield scope
+        finally:
+            timer.cancel()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from cqrs_core.concurrency import as_failure
 from cqrs_core.consumer.dead_letters import dead_letter
 from cqrs_core.context import Handling, being_handled
-from cqrs_core.errors import BatchFailed, EventHandlersFailed, InvalidOption, UnknownEventName, UnreadableMessage
+from cqrs_core.errors import BatchFailed, InvalidOption, UnknownEventName, UnreadableMessage
 from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Iterator, Mapping
+    from collections.abc import Awaitable, Mapping
 
     from cqrs_core.broker import Broker, Delivery
     from cqrs_core.clock import Clock
@@ -195,7 +195,7 @@ class Attempts:
         # Deliveries that the broker counts are no attempts: most of them ended before the message was begun.
         if failures >= consumption.retry.max_attempts:
             return True
-        return not all(map(consumption.retry.is_worth_retrying, _single_errors(error)))
+        return not consumption.retry.is_worth_retrying(error)
 
     async def _give_up(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
         if lane.is_dropped:
@@ -241,16 +241,6 @@ class Attempts:
         self._counts["dead_lettered"] += 1
         await self._done(lane, 1)
         return None
-
-
-def _single_errors(error: Exception) -> Iterator[Exception]:
-    """Take groups apart, those that are in groups too."""
-    inside = getattr(error, "errors" if isinstance(error, EventHandlersFailed) else "exceptions", None)
-    if not isinstance(inside, tuple) or not all(isinstance(single, Exception) for single in inside):
-        yield error
-        return
-    for single in inside:
-        yield from _single_errors(single)
 
 
 def _ids(delivery: Delivery) -> dict[str, object]:

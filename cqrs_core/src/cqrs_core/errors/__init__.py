@@ -17,6 +17,7 @@ from cqrs_core.errors.bordering import (
     UnreadableEventClass,
     UnreadableMessage,
 )
+from cqrs_core.errors.breaking import CircuitOpen
 from cqrs_core.errors.declaring import InvalidMessageClass, UnresolvedAnnotation
 from cqrs_core.errors.handling import (
     AppNotStarted,
@@ -24,6 +25,7 @@ from cqrs_core.errors.handling import (
     EventCascadeTooDeep,
     EventHandlersFailed,
     HandlerNotFound,
+    HandlerTimedOut,
     NoEventLoop,
     NoPublisher,
     StrayCancellation,
@@ -63,6 +65,7 @@ __all__ = [
     "BrokerNotStarted",
     "BrokerUnavailable",
     "CaptiveDependency",
+    "CircuitOpen",
     "CqrsError",
     "DependencyCycle",
     "DuplicateHandler",
@@ -73,6 +76,7 @@ __all__ = [
     "HandlerIncomplete",
     "HandlerNotAsync",
     "HandlerNotFound",
+    "HandlerTimedOut",
     "InvalidMessageClass",
     "InvalidOption",
     "MapFrozen",

@@ -104,6 +104,24 @@ class NoPublisher(CqrsError, RuntimeError):
         )
 
 
+class HandlerTimedOut(CqrsError, TimeoutError):
+    """
+    A handler did not end in time, and was cancelled. What it had begun may have taken effect.
+
+    Attributes:
+        handler: Its class.
+        timeout_s: How many seconds it had.
+    """
+
+    def __init__(self, handler: type, timeout_s: float) -> None:
+        self.handler = handler
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"{name_of(handler)} did not end within {timeout_s:g} s, and was cancelled. Give it more time (timeout_s), "
+            "or find out what it waits for."
+        )
+
+
 class StrayCancellation(CqrsError, RuntimeError):
     """
     Something that was waited for was cancelled, and not by whoever ends what waits: it is a failure, not an end.

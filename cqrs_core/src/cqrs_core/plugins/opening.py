@@ -6,6 +6,7 @@ import importlib
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, overload
 
+from cqrs_core.breaker import missing_breaker_methods
 from cqrs_core.broker import missing_methods
 from cqrs_core.errors import CqrsError
 from cqrs_core.plugins.errors import BackendIncomplete, BackendLoadError
@@ -16,17 +17,22 @@ from cqrs_core.plugins.specs import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cqrs_core.breaker import CircuitBreaker
     from cqrs_core.broker import Broker
     from cqrs_core.plugins.backends import Kind
     from cqrs_core.plugins.facts import Offer
     from cqrs_core.plugins.specs import Spec
 
 #: Tell what an object lacks of its kind. Kinds whose contract does not exist yet are not checked.
-_MISSING = {"broker": missing_methods}
+_MISSING = {"broker": missing_methods, "circuit_breaker": missing_breaker_methods}
 
 
 @overload
 def open_backend(kind: Literal["broker"], spec: str) -> Broker: ...
+
+
+@overload
+def open_backend(kind: Literal["circuit_breaker"], spec: str) -> CircuitBreaker: ...
 
 
 @overload

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cqrs_core import RetryPolicy
-from cqrs_core.errors import InvalidOption
+from cqrs_core.errors import EventHandlersFailed, InvalidOption
 
 
 def test_delays_grow_from_the_first_to_the_longest() -> None:
@@ -107,3 +107,12 @@ def test_the_bounds_themselves_are_allowed(options: dict[str, Any]) -> None:
     policy = RetryPolicy(**options)
 
     assert options == {name: getattr(policy, name) for name in options}
+
+
+def test_of_a_group_every_error_counts() -> None:
+    """What a handler's own tasks, or a command that it sent, have raised; groups in groups too."""
+    policy = RetryPolicy(retry_on=(ConnectionError,), give_up_on=(ConnectionResetError,))
+
+    assert policy.is_worth_retrying(EventHandlersFailed([ConnectionError(), EventHandlersFailed([ConnectionError()])]))
+    assert not policy.is_worth_retrying(EventHandlersFailed([ConnectionError(), EventHandlersFailed([KeyError()])]))
+    assert not policy.is_worth_retrying(EventHandlersFailed([ConnectionResetError()]))

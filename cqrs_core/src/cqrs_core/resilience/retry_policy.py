@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cqrs_core.errors import InvalidOption
+from cqrs_core.errors import EventHandlersFailed, InvalidOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 _BOUNDS = (
@@ -55,36 +54,58 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts  # options come from programs that no type checker has seen
-        _check("max_attempts", attempts, isinstance(attempts, int) and attempts >= 1, "a whole number, at least 1")
+        check("max_attempts", attempts, isinstance(attempts, int) and attempts >= 1, "a whole number, at least 1")
         for name, lowest, highest, expected in _BOUNDS:
             number = getattr(self, name)
             is_number = isinstance(number, (int, float)) and math.isfinite(number)
-            _check(name, number, is_number and lowest <= number <= highest, expected)
+            check(name, number, is_number and lowest <= number <= highest, expected)
         for name in ("retry_on", "give_up_on"):
             classes = getattr(self, name)
             fits = isinstance(classes, tuple) and all(isinstance(cls, type) for cls in classes)
             fits = fits and all(issubclass(cls, Exception) for cls in classes)
-            _check(name, classes, fits, "a tuple of classes of exceptions")
+            check(name, classes, fits, "a tuple of classes of exceptions")
 
     def is_worth_retrying(self, error: Exception) -> bool:
-        """Tell whether *error* is of a kind that another attempt may mend."""
-        return isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
+        """Tell whether *error* is of a kind that another attempt may mend; of a group, whether all in it are."""
+        return all(
+            isinstance(single, self.retry_on) and not isinstance(single, self.give_up_on)
+            for single in _single_errors(error)
+        )
 
-    def delay_after(self, attempt: int, draw: Callable[[], float] = random.random) -> float:
+    def delay_after(self, attempt: int, draw: Callable[[], float] | None = None) -> float:
         """
         Give the seconds to wait after an attempt that failed.
 
         Args:
             attempt: Which attempt it was, from 1.
-            draw: Gives a number from 0 to 1.
+            draw: Gives a number from 0 to 1; ``random.random`` unless given.
         """
         try:
             delay = min(self.delay_s * float(self.backoff) ** (attempt - 1), self.max_delay_s)
         except OverflowError:
             delay = self.max_delay_s if self.delay_s else 0.0
-        return delay * (1 - self.jitter * draw())
+        if not self.jitter:
+            return delay
+        return delay * (1 - self.jitter * (draw or _drawn)())
 
 
-def _check(option: str, value: object, is_right: bool, expected: str) -> None:  # noqa: FBT001 - named at each call
+def _single_errors(error: Exception) -> Iterator[Exception]:
+    """Take groups apart, those that are in groups too."""
+    inside = getattr(error, "errors" if isinstance(error, EventHandlersFailed) else "exceptions", None)
+    if not isinstance(inside, tuple) or not all(isinstance(single, Exception) for single in inside):
+        yield error
+        return
+    for single in inside:
+        yield from _single_errors(single)
+
+
+def _drawn() -> float:
+    import random  # noqa: PLC0415 - only who has to wait needs it
+
+    return random.random()  # noqa: S311 - to spread attempts, not to keep a secret
+
+
+def check(option: str, value: object, is_right: bool, expected: str) -> None:  # noqa: FBT001 - named at each call
+    """Refuse an option that is not right."""
     if not is_right:
         raise InvalidOption(option, value, expected)

@@ -1,0 +1,118 @@
+"""Policies around calls: of handlers of requests and of events, and of chains."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cqrs_core.errors import CircuitOpen, EventHandlersFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cqrs_core.breaker import CircuitBreaker
+    from cqrs_core.clock import Clock
+    from cqrs_core.resilience.policies import HandlerFallback
+    from cqrs_core.resilience.retry_policy import RetryPolicy
+
+    #: Handles one request, or one event.
+    Handle = Callable[[Any], Awaitable[Any]]
+
+logger = logging.getLogger(__name__)
+
+# In all of these: EventHandlersFailed is no failure of what is guarded. The command has taken effect, and doing it
+# again, or something else in its place, would be wrong.
+
+
+def retried(handle: Handle, policy: RetryPolicy, clock: Clock) -> Handle:
+    """Repeat *handle* as long as *policy* says; the error that is raised is the last."""
+
+    async def handle_and_retry(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
+        attempt = 1
+        while True:
+            try:
+                return await handle(message)
+            except EventHandlersFailed:
+                raise
+            except Exception as error:
+                delay_s = delay_before_next(policy, attempt, error, message)
+                if delay_s is None:
+                    raise
+            await clock.sleep(delay_s)
+            attempt += 1
+
+    return handle_and_retry
+
+
+def delay_before_next(policy: RetryPolicy, attempt: int, error: Exception, message: object) -> float | None:
+    """Give the seconds to wait before the next attempt, and say so in the log; ``None`` if there is none."""
+    if attempt >= policy.max_attempts or not policy.is_worth_retrying(error):
+        return None
+    delay_s = policy.delay_after(attempt)
+    logger.warning(
+        "Attempt %d at %s failed; trying again in %.2f s.", attempt, type(message).__qualname__, delay_s, exc_info=error
+    )
+    return delay_s
+
+
+def through_breaker(handle: Handle, breaker: CircuitBreaker, circuit: str) -> Handle:
+    """Ask *breaker* before each call of *handle*, and tell it what became of it."""
+
+    async def handle_with_permit(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
+        permit = await breaker.acquire(circuit)
+        try:
+            result = await handle(message)
+        except EventHandlersFailed:
+            await permit.succeeded()
+            raise
+        except Exception as error:
+            await permit.failed(error)
+            raise
+        except BaseException:
+            permit.abandoned()
+            raise
+        await permit.succeeded()
+        return result
+
+    return handle_with_permit
+
+
+def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback) -> Handle:
+    """Call *fallback* when *primary* fails as *rules* have it; what that raises has the first error as its cause."""
+
+    async def handle_or_fall_back(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
+        try:
+            return await primary(message)
+        except EventHandlersFailed:
+            raise
+        except Exception as error:
+            if not calls_for_fallback(rules, error, message):
+                raise
+            failure = error
+        try:
+            return await fallback(message)
+        except EventHandlersFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised again, with the first
+            raise_from(error, failure)
+
+    return handle_or_fall_back
+
+
+def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object) -> bool:
+    """Tell whether *error* of the primary is one for the fallback, and say so in the log."""
+    is_open = isinstance(error, CircuitOpen)
+    if not is_open and rules.failure_exceptions and not isinstance(error, tuple(rules.failure_exceptions)):
+        return False
+    # That a circuit is open is nothing new: the failures that opened it were told.
+    level = logging.DEBUG if is_open else logging.WARNING
+    cause = None if is_open else error
+    logger.log(level, "%r takes over for %s.", rules, type(message).__qualname__, exc_info=cause)
+    return True
+
+
+def raise_from(error: Exception, cause: Exception) -> None:
+    """Raise *error* with *cause*, unless it has one of its own."""
+    if error.__cause__ is None:
+        error.__cause__ = cause
+    raise error

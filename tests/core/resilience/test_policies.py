@@ -1,0 +1,622 @@
+"""Policies of bindings: retries, deadlines, fallbacks and breakers around requests, chains, streams and events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import pytest
+
+import cqrs_core as cqrs
+from cqrs_core import bootstrap, errors
+from cqrs_core.concurrency import Gate, open_task_group
+from cqrs_core.testing import VirtualClock
+
+NO_JITTER = cqrs.RetryPolicy(max_attempts=3, delay_s=1, backoff=2, jitter=0)
+
+
+class Ask(cqrs.Request[str]):
+    text: str = "?"
+
+
+class Count(cqrs.Request[int]):
+    upto: int = 3
+
+
+class Asked(cqrs.DomainEvent):
+    by: str
+
+
+class Followed(cqrs.DomainEvent):
+    by: str
+
+
+class Script:
+    """What handlers do, one after the other: raise an error, wait for ever, or answer; and what they have done."""
+
+    def __init__(self) -> None:
+        self.acts: dict[str, list[Any]] = {}
+        self.log: list[str] = []
+        self.scopes = 0
+
+    async def act(self, name: str) -> str:
+        acts = self.acts.get(name)
+        act = acts.pop(0) if acts else f"{name} answers"
+        self.log.append(name)
+        if isinstance(act, BaseException):
+            raise act
+        if isinstance(act, Gate):
+            await act.wait()
+        return str(act)
+
+
+class Scoped:
+    def __init__(self, script: Script) -> None:
+        script.scopes += 1
+
+
+class _Asking(cqrs.RequestHandler[Ask, str]):
+    name = ""
+
+    def __init__(self, script: Script, scoped: Scoped) -> None:
+        self._script = script
+        self._scoped = scoped
+
+    async def handle(self, request: Ask) -> str:
+        self.events.append(Asked(f"{self.name} {len(self._script.log)}"))
+        return await self._script.act(self.name)
+
+
+class Primary(_Asking):
+    name = "primary"
+
+
+class Second(_Asking):
+    name = "second"
+
+
+class _Link(cqrs.CORRequestHandler[Ask, str]):
+    name = ""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def handle(self, request: Ask) -> str | None:
+        self.events.append(Asked(self.name))
+        answer = await self._script.act(self.name)
+        return answer if answer != "pass" else await self.next(request)
+
+
+class FirstLink(_Link):
+    name = "link 1"
+
+
+class LastLink(_Link):
+    name = "link 2"
+
+
+class _Counting(cqrs.StreamingRequestHandler[Count, int]):
+    name = ""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def handle(self, request: Count) -> AsyncIterator[int]:
+        for number in range(request.upto):
+            await self._script.act(f"{self.name} {number}")
+            yield number
+
+
+class Counting(_Counting):
+    name = "primary"
+
+
+class CountingToo(_Counting):
+    name = "second"
+
+
+class _OnAsked(cqrs.EventHandler[Asked]):
+    name = ""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def handle(self, event: Asked) -> None:
+        self.events.append(Followed(f"{self.name} {len(self._script.log)}"))
+        await self._script.act(self.name)
+
+
+class OnAsked(_OnAsked):
+    name = "primary"
+
+
+class OnAskedToo(_OnAsked):
+    name = "second"
+
+
+class OnFollowed(cqrs.EventHandler[Followed]):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def handle(self, event: Followed) -> None:
+        self._script.log.append(f"followed {event.by}")
+
+
+class Breaker:
+    """A circuit breaker that notes what it is told, and is open when the test says so."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.is_open = False
+
+    async def acquire(self, circuit: str) -> Breaker:
+        if self.is_open:
+            raise errors.CircuitOpen(circuit, 7)
+        self.told.append(f"acquire {circuit.rpartition('.')[2]}")
+        return self
+
+    async def succeeded(self) -> None:
+        self.told.append("succeeded")
+
+    async def failed(self, error: Exception) -> None:
+        self.told.append(f"failed {type(error).__name__}")
+
+    def abandoned(self) -> None:
+        self.told.append("abandoned")
+
+
+@pytest.fixture
+def script(anyio_backend: str) -> Script:  # noqa: ARG001 - it holds gates of that loop
+    return Script()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def app(script: Script, clock: VirtualClock) -> cqrs.App:
+    container = cqrs.SimpleContainer()
+    container.instance(Script, script)
+    container.scoped(Scoped)
+    return cqrs.App("resilient", container=container, clock=clock)
+
+
+async def pass_time(clock: VirtualClock, *seconds: float) -> None:
+    """Let time pass in steps, each when somebody waits for it."""
+    for step in seconds:
+        await clock.until_asleep()
+        await clock.advance(step)
+
+
+# Retry ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_is_tried_again_with_a_new_handler_in_a_new_scope(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """DESIGN 4.1: each attempt has its own scope; events of an attempt that raised are dropped."""
+    app.requests.bind(Ask, Primary, retry=NO_JITTER)
+    app.events.bind(Asked, OnAsked)
+    script.acts["primary"] = [ValueError(), ValueError()]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1, 2))
+        assert "primary answers" == await app.send(Ask())
+    assert [1.0, 2.0] == clock.slept  # 1·2⁰, 1·2¹
+    assert ["primary"] * 4 == script.log  # three attempts, and the one event, of the third
+    assert 3 == script.scopes
+
+
+async def test_when_all_attempts_failed_the_last_error_is_raised(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """As it was raised, and nothing waits after it."""
+    app.requests.bind(Ask, Primary, retry=NO_JITTER)
+    script.acts["primary"] = [ValueError("1"), ValueError("2"), ValueError("3")]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1, 2))
+        with pytest.raises(ValueError, match="3"):
+            await app.send(Ask())
+    assert [1.0, 2.0] == clock.slept
+
+
+async def test_failing_event_handlers_are_no_reason_to_do_the_command_again(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """DESIGN 4.1: the command has taken effect."""
+    breaker = Breaker()
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=breaker), retry=NO_JITTER)
+    app.events.bind(Asked, OnAsked)
+    script.acts["primary"] = ["done", KeyError("an event's")]
+    async with app:
+        with pytest.raises(cqrs.EventHandlersFailed) as caught:
+            await app.send(Ask())
+    assert "done" == caught.value.response
+    assert ["primary", "primary"] == script.log
+    assert ["acquire Primary", "succeeded"] == breaker.told
+    assert [] == clock.slept
+
+
+async def test_middlewares_run_once_however_many_attempts_there_are(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """DESIGN 4.1: middlewares( fallback( breaker( retry( ...; they run once per ``send``."""
+
+    async def middleware(request: Any, handle: Any) -> Any:
+        script.log.append("before")
+        try:
+            return await handle(request)
+        finally:
+            script.log.append("after")
+
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second), retry=NO_JITTER, middlewares=[middleware])
+    script.acts["primary"] = [ValueError()] * 3
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1, 2))
+        await app.send(Ask())
+    assert ["before", "primary", "primary", "primary", "second", "after"] == script.log
+
+
+async def test_an_event_handler_is_tried_again_by_itself(app: cqrs.App, script: Script, clock: VirtualClock) -> None:
+    """The command is done, other handlers run once, and what a failed attempt emitted is dropped."""
+    app.requests.bind(Ask, Primary)
+    app.events.bind(Asked, OnAsked, retry=NO_JITTER)
+    app.events.bind(Asked, OnAskedToo)
+    app.events.bind(Followed, OnFollowed)
+    script.acts["primary"] = ["the command's", ValueError()]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1))
+        await app.send(Ask())
+    assert ["primary", "primary", "primary", "second", "followed primary 2", "followed second 3"] == script.log
+
+
+async def test_a_chain_is_tried_again_from_its_first_link(app: cqrs.App, script: Script, clock: VirtualClock) -> None:
+    """Events of the attempt that failed are dropped, a chain's too."""
+    app.requests.bind(Ask, [FirstLink, LastLink], retry=NO_JITTER)
+    app.events.bind(Asked, OnAsked)
+    script.acts = {"link 1": ["pass", "pass"], "link 2": [ValueError()]}
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1))
+        assert "link 2 answers" == await app.send(Ask())
+    assert ["link 1", "link 2", "link 1", "link 2", "primary", "primary"] == script.log
+
+
+async def test_a_stream_begins_anew_only_before_its_first_item(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """What has been handed out cannot be taken back."""
+    app.requests.bind(Count, Counting, retry=NO_JITTER)
+    script.acts = {"primary 0": [ValueError()], "primary 1": [KeyError("late")]}
+    got: list[int] = []
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1))
+        with pytest.raises(KeyError, match="late"):
+            async for number in app.stream(Count()):
+                got.append(number)  # noqa: PERF401 - those before the error are wanted
+    assert [0] == got
+    assert ["primary 0", "primary 0", "primary 1"] == script.log
+
+
+# Timeout -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_may_be_tried_again(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """Each attempt has the whole time; its events did not happen."""
+    app.requests.bind(Ask, Primary, timeout_s=5, retry=cqrs.RetryPolicy(max_attempts=2, delay_s=1, jitter=0))
+    app.events.bind(Asked, OnAsked)
+    script.acts["primary"] = [Gate(), Gate()]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 5, 1, 5))
+        with pytest.raises(errors.HandlerTimedOut, match="Primary did not end within 5 s") as caught:
+            await app.send(Ask())
+    assert isinstance(caught.value, TimeoutError)
+    assert (Primary, 5) == (caught.value.handler, caught.value.timeout_s)
+    assert ["primary", "primary"] == script.log
+
+
+async def test_time_is_that_of_the_machine_unless_another_clock_is_given(script: Script) -> None:
+    """A timeout that has passed at once, and one that never does; an error comes as it is."""
+    container = cqrs.SimpleContainer()
+    container.instance(Script, script)
+    container.scoped(Scoped)
+    app = cqrs.App("in a hurry", container=container)
+    app.requests.bind(Ask, Primary, timeout_s=1e-9)
+    app.requests.bind(Count, Counting, timeout_s=1000)
+    script.acts = {"primary": [Gate()], "primary 2": [ValueError("at the end")]}
+    got: list[int] = []
+    async with app:
+        with pytest.raises(errors.HandlerTimedOut):
+            await app.send(Ask())
+        with pytest.raises(ValueError, match="at the end"):
+            async for number in app.stream(Count()):
+                got.append(number)  # noqa: PERF401 - those before the error are wanted
+    assert [0, 1] == got
+
+
+@pytest.mark.parametrize("target", [Primary, [FirstLink, LastLink]])
+async def test_what_ends_in_time_is_not_touched(app: cqrs.App, script: Script, target: Any) -> None:
+    """The answer comes as it is, and so does an error."""
+    app.requests.bind(Ask, target, timeout_s=5)
+    name = "primary" if target is Primary else "link 1"
+    script.acts[name] = ["first", ValueError("second")]
+    async with app:
+        assert "first" == await app.send(Ask())
+        with pytest.raises(ValueError, match="second"):
+            await app.send(Ask())
+
+
+async def test_a_cancelled_send_is_no_timeout(app: cqrs.App, script: Script) -> None:
+    """Who cancels from outside gets the cancellation, and a breaker no verdict."""
+    breaker = Breaker()
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=breaker), timeout_s=5)
+    script.acts["primary"] = [Gate()]
+    async with app, open_task_group() as tasks:
+
+        async def send() -> None:
+            await app.send(Ask())
+
+        tasks.start(send)
+        while not script.log:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel()
+    assert ["primary"] == script.log
+    assert ["acquire Primary", "abandoned"] == breaker.told
+
+
+async def test_each_item_of_a_stream_has_the_time_for_itself(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """What the consumer does with an item takes none of it; after the first item there is no other attempt."""
+    app.requests.bind(Count, cqrs.RequestHandlerFallback(Counting, CountingToo), timeout_s=5, retry=NO_JITTER)
+    script.acts["primary 2"] = [Gate()]
+    got: list[int] = []
+    async with app, open_task_group() as tasks:
+        with pytest.raises(errors.HandlerTimedOut):
+            async for number in app.stream(Count()):
+                got.append(number)
+                await clock.advance(100)
+                if number == 1:
+                    tasks.start(lambda: pass_time(clock, 5))
+    assert [0, 1] == got
+
+
+async def test_an_event_handler_has_its_own_time(app: cqrs.App, script: Script, clock: VirtualClock) -> None:
+    """Its timeout is one of the errors of the command's event handlers."""
+    app.requests.bind(Ask, Primary)
+    app.events.bind(Asked, OnAskedToo, timeout_s=5)
+    script.acts["second"] = [Gate()]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 5))
+        with pytest.raises(cqrs.EventHandlersFailed) as caught:
+            await app.send(Ask())
+    assert [errors.HandlerTimedOut] == [type(error) for error in caught.value.errors]
+
+
+# Fallback and breaker ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failure_exceptions", "error", "falls_back"),
+    [
+        ((), ValueError(), True),
+        ((ConnectionError,), ConnectionResetError(), True),
+        ([ConnectionError, KeyError], KeyError(), True),
+        ((ConnectionError,), ValueError(), False),
+    ],
+)
+async def test_the_errors_that_were_named_call_for_the_fallback_or_any(
+    app: cqrs.App, script: Script, failure_exceptions: Any, error: Exception, *, falls_back: bool
+) -> None:
+    """As python-cqrs's users know it: none named, any error."""
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=failure_exceptions))
+    app.events.bind(Asked, OnAskedToo)
+    script.acts["primary"] = [error]
+    async with app:
+        if falls_back:
+            assert "second answers" == await app.send(Ask())
+        else:
+            with pytest.raises(type(error)):
+                await app.send(Ask())
+    assert (["primary", "second", "second"] if falls_back else ["primary"]) == script.log
+
+
+async def test_a_fallback_that_fails_too_raises_its_own_error_with_the_first_as_cause(
+    app: cqrs.App, script: Script
+) -> None:
+    """Both are told."""
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second))
+    script.acts = {"primary": [ValueError("first")], "second": [KeyError("second")]}
+    async with app:
+        with pytest.raises(KeyError, match="second") as caught:
+            await app.send(Ask())
+    assert "first" == str(caught.value.__cause__)
+
+
+async def test_an_open_circuit_calls_for_the_fallback_whatever_errors_were_named(app: cqrs.App, script: Script) -> None:
+    """The primary is not called, nor made."""
+    breaker = Breaker()
+    rules = cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(KeyError,), circuit_breaker=breaker)
+    app.requests.bind(Ask, rules)
+    breaker.is_open = True
+    async with app:
+        assert "second answers" == await app.send(Ask())
+    assert ["second"] == script.log
+    assert 1 == script.scopes
+
+
+async def test_a_breaker_judges_all_attempts_together(app: cqrs.App, script: Script, clock: VirtualClock) -> None:
+    """DESIGN 4.1: breaker( retry( ...: what succeeds at the third attempt has succeeded."""
+    breaker = Breaker()
+    rules = cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=breaker)
+    app.requests.bind(Ask, rules, retry=NO_JITTER)
+    script.acts["primary"] = [ValueError(), ValueError(), "fine", *[ValueError()] * 3]
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 1, 2, 1, 2))
+        assert "fine" == await app.send(Ask())
+        assert "second answers" == await app.send(Ask())
+    assert ["acquire Primary", "succeeded", "acquire Primary", "failed ValueError"] == breaker.told
+
+
+async def test_the_local_breaker_opens_after_so_many_failures_and_closes_after_a_probe(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """The real one, over the whole way of a message."""
+    breaker = cqrs.LocalCircuitBreaker(fail_max=2, open_for_s=60, clock=clock)
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=breaker))
+    script.acts["primary"] = [ValueError(), ValueError()]
+    async with app:
+        for _ in range(4):
+            await app.send(Ask())
+        assert ["primary", "second", "primary", "second", "second", "second"] == script.log
+        await clock.advance(60)
+        assert "primary answers" == await app.send(Ask())
+
+
+@pytest.mark.parametrize(
+    ("acts", "take", "told", "log"),
+    [
+        ({}, 3, "succeeded", ["primary 0", "primary 1", "primary 2"]),
+        ({"primary 0": [ValueError()]}, 3, "failed ValueError", ["primary 0", "second 0", "second 1", "second 2"]),
+        ({"primary 1": [ValueError("broken")]}, 3, "failed ValueError", ["primary 0", "primary 1"]),
+        ({}, 1, "abandoned", ["primary 0"]),
+    ],
+    ids=["to the end", "before the first item", "after it", "left early"],
+)
+async def test_a_stream_is_judged_at_its_end(
+    app: cqrs.App, script: Script, *, acts: dict[str, list[Any]], take: int, told: str, log: list[str]
+) -> None:
+    """A stream that switches does so before the first item; one that is left early proves nothing."""
+    breaker = Breaker()
+    app.requests.bind(Count, cqrs.RequestHandlerFallback(Counting, CountingToo, circuit_breaker=breaker))
+    script.acts = {name: list(those) for name, those in acts.items()}
+    fails = "primary 1" in acts
+    got: list[int] = []
+
+    async def consume() -> None:
+        async with aclosing(app.stream(Count())) as numbers:
+            async for number in numbers:
+                got.append(number)
+                if len(got) == take < 3:
+                    break
+
+    async with app:
+        if fails:
+            with pytest.raises(ValueError, match="broken"):
+                await consume()
+        else:
+            await consume()
+    assert ["acquire Counting", told] == breaker.told
+    assert log == script.log
+    assert list(range(1 if fails else take)) == got
+
+
+async def test_an_event_handler_may_have_a_fallback_and_a_breaker(app: cqrs.App, script: Script) -> None:
+    """What the primary emitted before it failed is dropped; the fallback's goes on."""
+    breaker = Breaker()
+    app.requests.bind(Ask, Second)
+    app.events.bind(Asked, cqrs.EventHandlerFallback(OnAsked, OnAskedToo, circuit_breaker=breaker))
+    app.events.bind(Followed, OnFollowed)
+    script.acts = {"primary": [ValueError()]}
+    async with app:
+        await app.send(Ask())
+    assert ["second", "primary", "second", "followed second 2"] == script.log
+    assert ["acquire OnAsked", "failed ValueError"] == breaker.told
+
+
+async def test_a_chain_may_be_the_fallback_of_a_handler(app: cqrs.App, script: Script) -> None:
+    """And the other way round: each side is what could be bound by itself."""
+    breaker = Breaker()
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback([FirstLink, LastLink], Primary, circuit_breaker=breaker))
+    script.acts = {"link 1": [ValueError()]}
+    async with app:
+        assert "primary answers" == await app.send(Ask())
+    assert ["acquire Ask", "failed ValueError"] == breaker.told
+
+
+def test_policies_work_in_mediators_of_the_bootstrap_functions(script: Script) -> None:
+    """With the machine's own clock; here no delay is waited for."""
+    container = cqrs.SimpleContainer()
+    container.instance(Script, script)
+    container.scoped(Scoped)
+    mediator = bootstrap.bootstrap(
+        container,
+        commands_mapper=lambda requests: requests.bind(
+            Ask, cqrs.RequestHandlerFallback(Primary, Second), retry=cqrs.RetryPolicy(delay_s=0)
+        ),
+    )
+    script.acts["primary"] = [ValueError()] * 4
+    assert "primary answers" == anyio.run(mediator.send, Ask())
+
+
+# Bad input -----------------------------------------------------------------------------------------------------------
+
+
+class OtherRequest(cqrs.Request[str]):
+    pass
+
+
+class OtherHandler(cqrs.RequestHandler[OtherRequest, str]):
+    async def handle(self, request: OtherRequest) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"retry": 3}, "retry is 3. It must be a RetryPolicy."),
+        ({"timeout_s": 0}, "timeout_s is 0. It must be a number of seconds, more than 0."),
+        ({"timeout_s": -1.5}, "timeout_s is -1.5"),
+        ({"timeout_s": float("nan")}, "timeout_s is nan"),
+        ({"timeout_s": float("inf")}, "timeout_s is inf"),
+        ({"timeout_s": True}, "timeout_s is True"),
+        ({"timeout_s": "5"}, "timeout_s is '5'"),
+    ],
+)
+async def test_an_option_that_means_nothing_is_told_when_wired(
+    app: cqrs.App, options: dict[str, Any], expected: str
+) -> None:
+    """For requests and events alike."""
+    app.requests.bind(Ask, Primary, **options)
+    app.events.bind(Asked, OnAsked, **options)
+    with pytest.raises(cqrs.WiringError) as caught:
+        await app.__aenter__()
+    (problem,) = caught.value.problems  # the same fault of both is told once
+    assert expected in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (cqrs.RequestHandlerFallback(Primary, OtherHandler), "OtherHandler"),
+        (cqrs.RequestHandlerFallback(Primary, Counting), "Counting"),
+        (cqrs.RequestHandlerFallback(Primary, None), "None"),
+        (cqrs.RequestHandlerFallback(Primary, []), "Ask"),
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=ValueError), "failure_exceptions is"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(3,)), "failure_exceptions is (3,)"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(BaseException,)), "failure_exceptions"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=object()), "circuit_breaker is <object"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=Breaker), "circuit_breaker is <class"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker="braker"), "braker"),
+        (cqrs.EventHandlerFallback(Primary, Second), "EventHandlerFallback"),
+    ],
+)
+async def test_a_fallback_that_cannot_work_is_told_when_wired(app: cqrs.App, rules: Any, expected: str) -> None:
+    """Everything at once, with the cure; nothing is found out when the primary fails for the first time."""
+    app.requests.bind(Ask, rules)
+    with pytest.raises(cqrs.WiringError) as caught:
+        await app.__aenter__()
+    assert any(expected in str(problem) for problem in caught.value.problems), str(caught.value)
+
+
+async def test_a_fallback_for_events_is_checked_as_well(app: cqrs.App) -> None:
+    """Of another event, or of requests: it would never work."""
+    app.events.bind(Asked, cqrs.EventHandlerFallback(OnAsked, OnFollowed))
+    app.events.bind(Followed, cqrs.RequestHandlerFallback(OnFollowed, OnFollowed))  # type: ignore[arg-type]
+    with pytest.raises(cqrs.WiringError) as caught:
+        await app.__aenter__()
+    assert [errors.WrongHandler, errors.NotAHandler] == [type(problem) for problem in caught.value.problems]
