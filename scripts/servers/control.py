@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 
 
+#: All that is ever written into the folder of a service.
+_OUR_NAMES = {"data", "log", "server.json", "server.new"}
+
+
 class Account(TypedDict, total=False):
     """The arguments of Popen that make a process run as somebody else."""
 
@@ -77,7 +81,11 @@ class Control:
         """Answer the server that was started here, by whichever run, and has not ended."""
         try:
             server = Server(**json.loads(self._record(service).read_text(encoding="utf-8")))
-        except (FileNotFoundError, json.JSONDecodeError):  # never started; cut off when the machine went down
+        except (
+            FileNotFoundError,
+            TypeError,
+            json.JSONDecodeError,
+        ):  # never started; cut off when the machine went down
             return None
         return server if is_running(server) else None
 
@@ -117,7 +125,7 @@ class Control:
         with folders.locked(self._folder / service.name):
             was_running = self.running(service) is not None
             self._discard(service)
-            shutil.rmtree(self._folder / service.name)
+            (self._folder / service.name).rmdir()
         with contextlib.suppress(OSError):  # not empty: other services run
             self._folder.rmdir()
         return was_running
@@ -178,11 +186,12 @@ class Control:
         if server is not None:
             end(server, within_s=self._ends_within_s, patience=self._patience)
         self._reap()
-        for path in (self._folder / service.name).iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        folder = self._folder / service.name
+        if foreign := sorted({path.name for path in folder.iterdir()} - _OUR_NAMES):
+            raise ServiceError(f"{folder} holds what was not made here: {', '.join(foreign)}. Name another folder.")
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        for path in folder.iterdir():
+            path.unlink()
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]

@@ -131,6 +131,22 @@ class Clock:
         self.slept.append(seconds)
 
 
+@pytest.mark.parametrize("act", ["start", "stop"])
+def test_a_folder_that_holds_other_things_is_left_alone(machine: Machine, tmp_path: Path, act: str) -> None:
+    """Whoever names a folder of a project by mistake loses nothing."""
+    service = fake()
+    precious = tmp_path / "services" / service.name / "precious.txt"
+    precious.parent.mkdir(parents=True, mode=0o700)
+    precious.parent.parent.chmod(0o711)
+    precious.write_text("mine")
+    control = machine.control()
+
+    with pytest.raises(ServiceError, match="holds what was not made here: precious.txt"):
+        getattr(control, act)(service)
+
+    assert "mine" == precious.read_text()
+
+
 # Start --------------------------------------------------------------------------------------------------------------
 
 

@@ -213,8 +213,16 @@ class EventEmitter:
         return bool(self._bound_to(event_type.__mro__ if self._is_polymorphic else (event_type,)))
 
     async def _emit_in_scope(self, events: Sequence[Event], response: object) -> None:
-        async with self._source.resolving() as resolve:
-            await self.emit(events, resolve, response)
+        try:
+            async with self._source.resolving() as resolve:
+                await self.emit(events, resolve, response)
+        except EventHandlersFailed:
+            raise
+        except Exception as error:
+            # Of the scope, which is that of the event handlers: the command has taken effect, and must not be repeated.
+            if self._on_error == "raise":
+                raise EventHandlersFailed([error], response) from error
+            logger.exception("The scope of event handlers failed; the policy is to go on.")
 
     async def _deliver_in_scope(self, plan: Plan, event: Event) -> None:
         async with self._source.resolving() as resolve:
@@ -329,8 +337,11 @@ class EventEmitter:
 
     def _bound_to(self, keys: Iterable[Any]) -> tuple[Reaction, ...]:
         """Find what was bound to any of *keys*: in their order, each handler once."""
-        found = (reaction for key in keys for reaction in self._bound.get(key, ()))
-        return tuple({reaction.handler: reaction for reaction in reversed(list(found))}.values())[::-1]
+        first: dict[type, Reaction] = {}
+        for key in keys:
+            for reaction in self._bound.get(key, ()):
+                first.setdefault(reaction.handler, reaction)
+        return tuple(first.values())
 
 
 async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:

@@ -370,10 +370,12 @@ def _target_problems(request_type: type[Request[Any]], target: Target) -> list[C
 def _fallback_problems(binding: RequestBinding | EventBinding, kind: type[HandlerFallback]) -> list[CqrsError]:
     """Check that a fallback is of the kind for this map."""
     rules = binding.policies.rules
-    if rules is None or isinstance(rules, kind):
-        return []
     message: Any = binding[0]
-    return [NotAHandler(rules, message, [kind.__name__])]
+    if rules is not None and not isinstance(rules, kind):
+        return [NotAHandler(rules, message, [kind.__name__])]
+    if isinstance(rules, EventHandlerFallback) and rules.fallback is None:
+        return [NotAHandler(None, message, [EventHandler.__name__])]
+    return []
 
 
 def event_handler_problems(event_type: Any, handler: Any, kind: type = EventHandler) -> list[CqrsError]:  # noqa: ANN401 - what was bound may be anything

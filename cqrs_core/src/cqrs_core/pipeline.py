@@ -289,6 +289,7 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit, deadl
             stack.push_async_callback(answers.aclose)  # the consumer may leave early
             if deadline is not None:
                 answers = deadline.each(answers, handler_class)
+                stack.push_async_callback(answers.aclose)
             try:
                 async for answer in answers:
                     if handler.pending_events:

@@ -57,6 +57,10 @@ class Scoped:
         script.scopes += 1
 
 
+class Session:
+    """What only a handler of events needs."""
+
+
 class _Asking(cqrs.RequestHandler[Ask, str]):
     name = ""
 
@@ -620,3 +624,90 @@ async def test_a_fallback_for_events_is_checked_as_well(app: cqrs.App) -> None:
     with pytest.raises(cqrs.WiringError) as caught:
         await app.__aenter__()
     assert [errors.WrongHandler, errors.NotAHandler] == [type(problem) for problem in caught.value.problems]
+
+
+# What a review found -------------------------------------------------------------------------------------------------
+
+
+async def test_a_scope_that_fails_for_event_handlers_is_no_reason_to_do_the_command_again(script: Script) -> None:
+    """The command has taken effect: what happens after it is told as such."""
+
+    async def session() -> AsyncIterator[Session]:
+        yield Session()
+        raise ConnectionError("at the end of the scope")
+
+    class InSession(cqrs.EventHandler[Asked]):
+        def __init__(self, session: Session) -> None:
+            self._session = session
+
+        async def handle(self, event: Asked) -> None:
+            script.log.append("event")
+
+    class Plain(cqrs.RequestHandler[Ask, str]):
+        async def handle(self, request: Ask) -> str:
+            script.log.append("command")
+            self.events.append(Asked("plain"))
+            return "done"
+
+    container = cqrs.SimpleContainer()
+    container.scoped(Session, session)
+    app = cqrs.App("scoped", container=container)
+    app.requests.bind(Ask, Plain, retry=cqrs.RetryPolicy(delay_s=0))
+    app.events.bind(Asked, InSession)
+    async with app:
+        with pytest.raises(cqrs.EventHandlersFailed) as caught:
+            await app.send(Ask())
+    assert ["command", "event"] == script.log
+    assert ("done", ["ConnectionError"]) == (
+        caught.value.response,
+        [type(error).__name__ for error in caught.value.errors],
+    )
+
+
+@pytest.mark.parametrize("request_", [Ask(), Count()], ids=["call", "stream"])
+async def test_a_breaker_that_is_broken_does_not_keep_the_primary_from_being_called(
+    app: cqrs.App, caplog: pytest.LogCaptureFixture, request_: Any
+) -> None:
+    """Its error is not the primary's; the log tells it."""
+
+    class Broken:
+        async def acquire(self, circuit: str) -> Any:
+            raise LookupError("no storage")
+
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=Broken()))
+    app.requests.bind(Count, cqrs.RequestHandlerFallback(Counting, CountingToo, circuit_breaker=Broken()))
+    async with app:
+        if isinstance(request_, Ask):
+            assert "primary answers" == await app.send(request_)
+        else:
+            assert [0, 1, 2] == [number async for number in app.stream(request_)]
+    assert "no storage" in caplog.text
+
+
+async def test_the_open_circuit_of_another_is_an_error_like_any_other(app: cqrs.App, script: Script) -> None:
+    """As of a command that the primary sent."""
+    rules = cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(KeyError,))
+    app.requests.bind(Ask, rules)
+    script.acts["primary"] = [errors.CircuitOpen("another", 3)]
+    async with app:
+        with pytest.raises(errors.CircuitOpen, match="another"):
+            await app.send(Ask())
+
+
+async def test_an_event_fallback_without_a_fallback_is_told_when_wired(app: cqrs.App) -> None:
+    """It would be none, and its breaker would never be asked."""
+    app.events.bind(Asked, cqrs.EventHandlerFallback(OnAsked, None, circuit_breaker=Breaker()))
+    with pytest.raises(cqrs.WiringError) as caught:
+        await app.__aenter__()
+    assert [errors.NotAHandler] == [type(problem) for problem in caught.value.problems]
+
+
+async def test_the_same_error_of_both_is_not_its_own_cause(app: cqrs.App, script: Script) -> None:
+    """Whoever walks along the causes comes to an end."""
+    app.requests.bind(Ask, cqrs.RequestHandlerFallback(Primary, Second))
+    error = ConnectionError("cached")
+    script.acts = {"primary": [error], "second": [error]}
+    async with app:
+        with pytest.raises(ConnectionError) as caught:
+            await app.send(Ask())
+    assert caught.value.__cause__ is None

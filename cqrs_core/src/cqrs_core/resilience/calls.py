@@ -10,7 +10,7 @@ from cqrs_core.errors import CircuitOpen, EventHandlersFailed
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cqrs_core.breaker import CircuitBreaker
+    from cqrs_core.breaker import CircuitBreaker, Permit
     from cqrs_core.clock import Clock
     from cqrs_core.resilience.policies import HandlerFallback
     from cqrs_core.resilience.retry_policy import RetryPolicy
@@ -59,7 +59,9 @@ def through_breaker(handle: Handle, breaker: CircuitBreaker, circuit: str) -> Ha
     """Ask *breaker* before each call of *handle*, and tell it what became of it."""
 
     async def handle_with_permit(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
-        permit = await breaker.acquire(circuit)
+        permit = await permit_of(breaker, circuit)
+        if permit is None:
+            return await handle(message)
         try:
             result = await handle(message)
         except EventHandlersFailed:
@@ -77,7 +79,18 @@ def through_breaker(handle: Handle, breaker: CircuitBreaker, circuit: str) -> Ha
     return handle_with_permit
 
 
-def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback) -> Handle:
+async def permit_of(breaker: CircuitBreaker, circuit: str) -> Permit | None:
+    """Ask *breaker*; ``None`` if it is broken itself: then the call is made without it, and the log says so."""
+    try:
+        return await breaker.acquire(circuit)
+    except CircuitOpen:
+        raise
+    except Exception:
+        logger.exception("The circuit breaker of %s is broken; the call is made without it.", circuit)
+        return None
+
+
+def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback, circuit: str) -> Handle:
     """Call *fallback* when *primary* fails as *rules* have it; what that raises has the first error as its cause."""
 
     async def handle_or_fall_back(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
@@ -86,7 +99,7 @@ def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback) -> 
         except EventHandlersFailed:
             raise
         except Exception as error:
-            if not calls_for_fallback(rules, error, message):
+            if not calls_for_fallback(rules, error, message, circuit):
                 raise
             failure = error
         try:
@@ -99,9 +112,10 @@ def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback) -> 
     return handle_or_fall_back
 
 
-def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object) -> bool:
+def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object, circuit: str) -> bool:
     """Tell whether *error* of the primary is one for the fallback, and say so in the log."""
-    is_open = isinstance(error, CircuitOpen)
+    # Its own circuit: that of a command which the primary sent is an error like any other.
+    is_open = isinstance(error, CircuitOpen) and error.circuit == circuit
     if not is_open and rules.failure_exceptions and not isinstance(error, tuple(rules.failure_exceptions)):
         return False
     # That a circuit is open is nothing new: the failures that opened it were told.
@@ -113,6 +127,6 @@ def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object
 
 def raise_from(error: Exception, cause: Exception) -> None:
     """Raise *error* with *cause*, unless it has one of its own."""
-    if error.__cause__ is None:
+    if error.__cause__ is None and error is not cause:
         error.__cause__ = cause
     raise error

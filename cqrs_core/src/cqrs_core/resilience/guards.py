@@ -85,7 +85,7 @@ class Guards:
             primary = through_breaker(primary, breaker, circuit)
         if retry is not None:
             fallback = retried(fallback, retry, self.clock)
-        return with_fallback(primary, fallback, rules)
+        return with_fallback(primary, fallback, rules, circuit)
 
     def stream(self, primary: Stream, fallback: Stream | None, policies: Policies, circuit: str) -> Stream:
         """Guard a stream, as :meth:`call`."""
@@ -105,7 +105,7 @@ class Guards:
             primary = stream_through_breaker(primary, breaker, circuit)
         if retry is not None:
             fallback = retried_stream(fallback, retry, self.clock)
-        return stream_with_fallback(primary, fallback, rules)
+        return stream_with_fallback(primary, fallback, rules, circuit)
 
     def _breaker_of(self, policies: Policies) -> CircuitBreaker | None:
         given = policies.rules.circuit_breaker if policies.rules is not None else None

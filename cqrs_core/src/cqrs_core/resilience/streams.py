@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.errors import EventHandlersFailed
-from cqrs_core.resilience.calls import calls_for_fallback, delay_before_next, raise_from
+from cqrs_core.resilience.calls import calls_for_fallback, delay_before_next, permit_of, raise_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -49,26 +49,30 @@ def stream_through_breaker(stream: Stream, breaker: CircuitBreaker, circuit: str
     """Ask *breaker* before each stream, and tell it at the end what became of it; nothing of one that is left early."""
 
     async def stream_with_permit(request: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as above
-        permit = await breaker.acquire(circuit)
+        permit = await permit_of(breaker, circuit)
         try:
             async with aclosing(stream(request)) as answers:
                 async for answer in answers:
                     yield answer
         except EventHandlersFailed:
-            await permit.succeeded()
+            if permit is not None:
+                await permit.succeeded()
             raise
         except Exception as error:
-            await permit.failed(error)
+            if permit is not None:
+                await permit.failed(error)
             raise
         except BaseException:
-            permit.abandoned()
+            if permit is not None:
+                permit.abandoned()
             raise
-        await permit.succeeded()
+        if permit is not None:
+            await permit.succeeded()
 
     return stream_with_permit
 
 
-def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallback) -> Stream:
+def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallback, circuit: str) -> Stream:
     """Answer by *fallback* when *primary* fails, as *rules* have it, before it has handed out anything."""
 
     async def stream_or_fall_back(request: Any) -> AsyncGenerator[Any, None]:  # noqa: ANN401 - as above
@@ -82,7 +86,7 @@ def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallba
         except EventHandlersFailed:
             raise
         except Exception as error:
-            if has_begun or not calls_for_fallback(rules, error, request):
+            if has_begun or not calls_for_fallback(rules, error, request, circuit):
                 raise
             failure = error
         try:
