@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     except LogUnusable as error:
         _complain(str(error))
         return NO_LOG
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _complain("stopped by Ctrl-C; nothing was kept.")
         return INTERRUPTED
     except BrokenPipeError:
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 async def run(lines: Sequence[tuple[int, bytes]]) -> bool:
     """Send all *lines* to a new shop, print what the reports know then, and answer whether that is everything."""
+    _cancel_on_ctrl_c()
     # Two services, in one process for once: over a broker outside, each App would be a program of its own.
     broker = cqrs.MemoryBroker()
     async with make_reports(broker).running() as reports, make_shop(broker) as shop:
@@ -119,3 +121,10 @@ def print_totals(totals: Totals) -> None:
 
 def _complain(text: str) -> None:
     print(f"shop: {text}", file=sys.stderr, flush=True)
+
+
+def _cancel_on_ctrl_c() -> None:
+    """From Python 3.11 on asyncio.run does so itself; before, Ctrl-C is raised wherever the loop happens to be."""
+    task = asyncio.current_task()
+    if sys.version_info < (3, 11) and sys.platform != "win32" and task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
