@@ -216,7 +216,7 @@ class EventMap:
                 ``NotificationEvent(payload=P(...))`` and a subclass with that payload are served as well.
             handler: A handler class; or an ``EventHandlerFallback`` of two such.
             middlewares: For this event only, outermost first, inside those that wrap all events.
-            retry: When an attempt of this handler that failed is repeated, with a new object.
+            retry: When an attempt of this handler that failed is repeated, in the scope of its message.
             timeout_s: Seconds that the handler has for one attempt, more than 0.
 
         Raises:

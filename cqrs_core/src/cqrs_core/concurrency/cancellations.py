@@ -2,7 +2,7 @@
 How often an asyncio task was asked to end, and by whom.
 
 From Python 3.11 on the task counts by itself. On 3.10 only what is asked for here is counted, so one that comes from
-outside at the same moment as ours is taken for ours.
+outside while ours is under way, which is until what it ends has cleaned up, is taken for ours.
 
 Source:
     ``asyncio.timeouts.Timeout`` of Python 3.11: its cancellation was the only one if, taken back, no more of them are
