@@ -13,6 +13,7 @@ from cqrs_core.plugins.errors import BackendIncomplete, BackendLoadError
 from cqrs_core.plugins.lookup import find
 from cqrs_core.plugins.options import Options
 from cqrs_core.plugins.specs import parse
+from cqrs_core.storage import missing_storage_methods
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from cqrs_core.plugins.backends import Kind
     from cqrs_core.plugins.facts import Offer
     from cqrs_core.plugins.specs import Spec
+    from cqrs_core.storage import Storage
 
 #: Tell what an object lacks of its kind. Kinds whose contract does not exist yet are not checked.
-_MISSING = {"broker": missing_methods, "circuit_breaker": missing_breaker_methods}
+_MISSING = {
+    "broker": missing_methods,
+    "circuit_breaker": missing_breaker_methods,
+    "storage": missing_storage_methods,
+}
 
 
 @overload
@@ -33,6 +39,10 @@ def open_backend(kind: Literal["broker"], spec: str) -> Broker: ...
 
 @overload
 def open_backend(kind: Literal["circuit_breaker"], spec: str) -> CircuitBreaker: ...
+
+
+@overload
+def open_backend(kind: Literal["storage"], spec: str) -> Storage: ...
 
 
 @overload
