@@ -12,23 +12,36 @@ from cqrs_core.concurrency import Gate, open_task_group, run_shielded
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
 from cqrs_core.injection import SimpleContainer
+from cqrs_core.lifetimes import each_of
 from cqrs_core.maps import EventMap, RequestMap
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
 from cqrs_core.resilience.guards import Guards
+from cqrs_core.units import Units
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
     from cqrs_core.consumer import Consumer, OnUnknown, Order
     from cqrs_core.container import Container
+    from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event, Request
     from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.storage import Storage
     from cqrs_core.traffic import Traffic
 
 R = TypeVar("R")
@@ -55,6 +68,7 @@ class App:
         name: str,
         *,
         broker: Broker | str | None = None,
+        storage: Storage | str | None = None,
         container: Container | None = None,
         middlewares: Iterable[RequestMiddleware] = (),
         event_middlewares: Iterable[EventMiddleware] = (),
@@ -74,6 +88,9 @@ class App:
             broker: Carries events to and from other processes. A URL or a name: the backend of that scheme or name,
                 found among the plug-ins. An object: taken as it is; the App starts and stops it. ``None``: one of its
                 own in this process, where events reach what the App itself consumes, and nobody else.
+            storage: Gives each message a unit of work: what its handler, the handlers of its events, and the outbox
+                write is committed together, or not at all. A URL or a name, or an object; as *broker*. ``None``:
+                there are no units of work, and events go to the broker directly.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -97,6 +114,7 @@ class App:
         self._published: set[type] = set()
         self._clock = clock or SystemClock()
         guards = Guards(clock=self._clock, open_breaker=open_breaker)
+        self._units = Units(self._source, storage=storage, open_storage=_open_storage, write=self._write)
         self._emitter = EventEmitter(
             self.events,
             self._source,
@@ -108,13 +126,14 @@ class App:
             on_error=event_errors,
             is_polymorphic=polymorphic,
             guards=guards,
+            units=self._units,
         )
         middlewares = tuple(middlewares)
         self._requests = RequestMediator(
-            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards
+            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards, units=self._units
         )
         self._streams = StreamingRequestMediator(
-            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards
+            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards, units=self._units
         )
         self._events = EventMediator(self._source, self._emitter)
         self._broker = broker
@@ -208,21 +227,31 @@ class App:
         Check the wiring, and start. An App that was stopped may be started again.
 
         Raises:
-            WiringError: With everything that is wrong with the bindings, and the broker, all at once.
+            WiringError: With everything that is wrong with the bindings, storage and broker, all at once.
+            StorageUnavailable: The storage cannot be reached.
+            StorageUnusable: Something is missing in the storage, such as a table.
             BrokerUnavailable: The broker cannot be reached.
             AppStarted: It is started already.
         """
         self._check_not_started()
         traffic = self._traffic if self._broker is None else self._needed_traffic()
-        wire(self._emitter, self._requests, self._streams, *([] if traffic is None else [traffic]))
-        self._is_starting = True  # nobody else may, while the broker is awaited
+        wire(self._units, self._emitter, self._requests, self._streams, *([] if traffic is None else [traffic]))
+        self._is_starting = True  # nobody else may, while the storage and the broker are awaited
         try:
-            if traffic is not None:
-                await traffic.start()
+            await self._start(traffic)
             self._is_started = True
         finally:
             self._is_starting = False
         return self
+
+    async def _start(self, traffic: Traffic | None) -> None:
+        await self._units.start()
+        if traffic is not None:
+            try:
+                await traffic.start()
+            except BaseException:
+                await run_shielded(self._units.stop)
+                raise
 
     async def __aexit__(self, *_: object) -> None:
         """
@@ -235,12 +264,14 @@ class App:
         await run_shielded(self._stop)
 
     async def _stop(self) -> None:
-        try:
-            if self._traffic is not None:
-                await self._traffic.stop()
-        finally:
-            if self._own_container is not None:
-                await self._own_container.aclose()
+        traffic, container = self._traffic, self._own_container
+        await each_of(
+            [
+                *([] if traffic is None else [traffic.stop]),
+                self._units.stop,
+                *([] if container is None else [container.aclose]),
+            ]
+        )
 
     @asynccontextmanager
     async def running(self, *, only: Collection[str] | None = None) -> AsyncIterator[App]:
@@ -304,6 +335,7 @@ class App:
                 self.name,
                 self._source,
                 self._emitter,
+                self._units,
                 broker=self._broker,
                 clock=self._clock,
                 max_concurrent_messages=self._max_concurrent_messages,
@@ -314,10 +346,17 @@ class App:
     async def _publish(self, event: Event) -> None:
         self._check_started()  # a message that outlives the App must not start its broker again
         traffic = self._needed_traffic()
+        unit = self._units.current(type(event))
+        if unit is not None:
+            unit.work.enqueue(traffic.envelopes(event))
+            return
         if not traffic.is_started:  # there was nothing to exchange until now
             wire(traffic)
             await traffic.start()
         await traffic.publish(event)
+
+    def _write(self, event: Event) -> Sequence[Envelope]:
+        return self._needed_traffic().envelopes(event)
 
     def _check_not_started(self) -> None:
         if self._is_started or self._is_starting:
@@ -337,6 +376,12 @@ class _LazyPublisher:
     async def publish(self, event: Event) -> None:
         """As :class:`cqrs_core.broker.Publisher` has it."""
         await self._publish(event)
+
+
+def _open_storage(spec: str) -> Storage:
+    from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for the search
+
+    return open_backend("storage", spec)
 
 
 def _checked_loops(only: Collection[str]) -> set[str]:

@@ -14,17 +14,23 @@ from cqrs_core.pipeline import middleware_problems
 from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, react, refuse
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.type_arguments import union_members
+from cqrs_core.units import Units
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
 
     from cqrs_core.broker import Publisher
     from cqrs_core.errors import CqrsError
     from cqrs_core.maps import EventBinding, EventMap
+    from cqrs_core.open_unit import OpenUnit
     from cqrs_core.pipeline import EventMiddleware, Handle
     from cqrs_core.reactions import Job, Outcome, Plan
     from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource, Resolve
+
+    #: A group, and the ids of the messages that it is about to handle.
+    Accepting = tuple[str, Sequence[uuid.UUID]]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +57,7 @@ class EventEmitter:
         on_error: Literal["raise", "log"] = "raise",
         is_polymorphic: bool = False,
         guards: Guards | None = None,
+        units: Units | None = None,
     ) -> None:
         """
         Put the emitter together; :func:`cqrs_core.wiring.wire` makes it ready.
@@ -67,6 +74,8 @@ class EventEmitter:
             is_polymorphic: Whether an event reaches the handlers of its base classes too, the most specific first,
                 each handler once.
             guards: Puts the policies of bindings around their handlers.
+            units: Gives events that come from outside their unit of work, if there is a storage; events of handlers
+                are handled in that of the handler.
         """
         self._event_map = event_map
         self._source = source
@@ -78,6 +87,7 @@ class EventEmitter:
         self._on_error = on_error
         self._is_polymorphic = is_polymorphic
         self._guards = guards or Guards()
+        self._units = units or Units(source)
         #: By class of events, or (class of notifications, class of payload): what was bound to exactly that.
         self._bound: dict[Any, list[Reaction]] = {}
         #: By class: what becomes of events that are emitted.
@@ -87,7 +97,8 @@ class EventEmitter:
         #: For events that arrive: who acknowledges them has to know of every error, whatever the policy is.
         self._follow_up_arrival = partial(self._follow_up, is_arrival=True)
         self._needs_scope = False
-        #: Handlers run as they come. Not so if any is wrapped or may run beside others: then all wait for their turn.
+        #: Handlers run as they come, if nothing is put around them. Not so if they may run side by side, or if the
+        #: first that fails ends the rest: then all wait for their turn.
         self._is_plain = True
         self._resolve: Resolve
 
@@ -130,11 +141,10 @@ class EventEmitter:
         self._bound.clear()
         self._plans.clear()
         self._arrival_plans.clear()
-        self._is_plain = self._max_concurrent == 1
+        self._is_plain = self._max_concurrent == 1 and not self._units.are_used
         for bound in self._event_map:
             guard = partial(self._guarded, bound) if bound.policies.are_used else None
             reaction = Reaction(bound.handler, (*self._middlewares, *bound.middlewares), guard)
-            self._is_plain = self._is_plain and not reaction.middlewares and guard is None
             for key in binding_keys(bound.event_type):
                 self._bound.setdefault(key, []).append(reaction)
         has_scopes = self._source.open_scope is not None
@@ -173,6 +183,8 @@ class EventEmitter:
             EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
         """
         if resolve is None:
+            if self._units.are_used:
+                return self._emit_in_unit(events)
             if self._needs_scope:
                 return self._emit_in_scope(events, response)
             resolve = self._resolve
@@ -182,15 +194,25 @@ class EventEmitter:
         plan = self._plans.get(type(event)) or self._plan(type(event))
         return plan(event, None, resolve, None, self._follow_up, response)  # type: ignore[return-value]  # None, then
 
-    def deliver(self, event: Event) -> Coroutine[Any, Any, None]:
+    def deliver(self, event: Event, accepting: Accepting | None = None) -> Coroutine[Any, Any, None]:
         """
         Take one event that came from outside to its handlers, a notification too; what they emit is emitted.
 
+        Args:
+            event: What came.
+            accepting: The group that handles it, and the ids of its message: a message that the group has had is
+                passed over. Only with a storage.
+
         Raises:
             EventHandlersFailed: Some handlers, or the publisher, raised: always told, never only logged. Everything
-                else was done.
+                else was done; in a unit of work, everything was rolled back.
+            InvalidOption: There is no storage, and so no inbox.
         """
         plan = self._arrival_plans.get(type(event)) or self._plan_to_deliver(event)
+        if self._units.are_used:
+            return self._deliver_in_unit(plan, event, accepting)
+        if accepting is not None:
+            raise InvalidOption("message_id", accepting[1][0], "left out: there is no storage that could remember it")
         if self._needs_scope:
             return self._deliver_in_scope(plan, event)
         return plan(event, None, self._resolve, None, self._follow_up_arrival, None)  # type: ignore[return-value]  # None
@@ -224,6 +246,30 @@ class EventEmitter:
                 raise EventHandlersFailed([error], response) from error
             logger.exception("The scope of event handlers failed; the policy is to go on.")
 
+    async def _emit_in_unit(self, events: Sequence[Event]) -> None:
+        unit = self._units.current(type(events[0]))
+        if unit is not None:
+            with unit.joined():
+                await self.emit(events, unit.resolve)
+            return
+        async with self._units.opened() as unit:
+            await self.emit(events, unit.resolve)
+
+    async def _deliver_in_unit(self, plan: Plan, event: Event, accepting: Accepting | None) -> None:
+        unit = self._units.current(type(event))
+        if unit is not None:
+            with unit.joined():
+                await self._deliver_by(plan, event, unit, accepting)
+            return
+        async with self._units.opened() as unit:
+            await self._deliver_by(plan, event, unit, accepting)
+
+    async def _deliver_by(self, plan: Plan, event: Event, unit: OpenUnit, accepting: Accepting | None) -> None:
+        if accepting is None or await unit.work.accept(*accepting):
+            await plan(event, None, unit.resolve, None, self._follow_up_arrival, None)
+        else:
+            logger.debug("%s has had a message, and is spared its repetition.", accepting[0], extra=_ids(accepting))
+
     async def _deliver_in_scope(self, plan: Plan, event: Event) -> None:
         async with self._source.resolving() as resolve:
             await plan(event, None, resolve, None, self._follow_up_arrival, None)
@@ -240,31 +286,46 @@ class EventEmitter:
         self, outcome: Outcome, resolve: Resolve, response: object, *, is_arrival: bool = False
     ) -> None:
         """Handle, level by level, what events have led to; then publish, and then tell what went wrong."""
-        await self._run(outcome, resolve)
+        unit = self._units.current(Event) if self._units.are_used else None
+        is_raising = self._on_error == "raise" or is_arrival
+        await self._run(outcome, resolve, unit, is_raising=is_raising)
         for _ in range(self._max_depth):
             if not outcome.emitted:
                 break
             for event, cause in outcome.take_level():
                 plan = self._plans.get(type(event)) or self._plan(type(event))
                 await plan(event, cause, resolve, outcome, None, None)
-            await self._run(outcome, resolve)
+            await self._run(outcome, resolve, unit, is_raising=is_raising)
         if outcome.emitted:
             chain = chain_of(type(outcome.emitted[0]), outcome.causes[0])
             outcome.errors.append(EventCascadeTooDeep(chain, self._max_depth))
-        if not (outcome.errors and is_arrival):
-            # What arrived and failed comes again, and would be published again; nothing else is tried twice.
+        # What arrived and failed comes again, and would be published again; nothing else is tried twice.
+        if unit is not None or not (outcome.errors and is_arrival):
             await self._publish(outcome)
-        if outcome.errors:
-            if self._on_error == "raise" or is_arrival:
-                raise EventHandlersFailed(outcome.errors, response)
-            for error in outcome.errors:
-                logger.error("An event handler failed; the policy is to go on.", exc_info=error)
+        if outcome.errors and unit is not None:
+            # Nothing has been kept yet. What the policy puts up with was undone, and told, where it happened.
+            raise EventHandlersFailed(outcome.errors, is_rolled_back=True)
+        if outcome.errors and is_raising:
+            raise EventHandlersFailed(outcome.errors, response)
+        for error in outcome.errors:
+            logger.error("An event handler failed; the policy is to go on.", exc_info=error)
 
-    async def _run(self, outcome: Outcome, resolve: Resolve) -> None:
-        """Do what was put off, several at a time if that is allowed; what it brings is added in its own order."""
+    async def _run(self, outcome: Outcome, resolve: Resolve, unit: OpenUnit | None, *, is_raising: bool) -> None:
+        """Do what was put off; what it brings is added in its own order."""
         jobs = outcome.take_jobs()
-        in_parallel = self._max_concurrent > 1 and len(jobs) > 1
         brought: list[list[Event]] = [[] for _ in jobs]
+        if unit is not None:
+            await self._run_in_unit(jobs, brought, outcome, unit, is_raising=is_raising)
+        else:
+            await self._run_in_parallel(jobs, brought, outcome, resolve)
+        for job, emitted in zip(jobs, brought, strict=True):
+            outcome.add(emitted, job.event, job.cause)
+
+    async def _run_in_parallel(
+        self, jobs: Sequence[Job], brought: Sequence[list[Event]], outcome: Outcome, resolve: Resolve
+    ) -> None:
+        """Run handlers, several at a time if that is allowed; all of them, whatever fails."""
+        in_parallel = self._max_concurrent > 1 and len(jobs) > 1
 
         async def run(number: int, job: Job) -> None:
             try:
@@ -279,8 +340,30 @@ class EventEmitter:
 
         limit = self._max_concurrent if in_parallel else 1
         await run_all([partial(run, number, job) for number, job in enumerate(jobs)], limit=limit)
+
+    async def _run_in_unit(
+        self,
+        jobs: Sequence[Job],
+        brought: Sequence[list[Event]],
+        outcome: Outcome,
+        unit: OpenUnit,
+        *,
+        is_raising: bool,
+    ) -> None:
+        """Run handlers that share a transaction: one after the other, and none after one that failed for good."""
         for job, emitted in zip(jobs, brought, strict=True):
-            outcome.add(emitted, job.event, job.cause)
+            try:
+                if is_raising:
+                    await react(job.event, job.reaction, unit.resolve, emitted, unit)
+                else:
+                    async with unit.savepoint():
+                        await react(job.event, job.reaction, unit.resolve, emitted, unit)
+            except Exception as error:
+                emitted.clear()
+                if is_raising:
+                    outcome.errors.append(error)
+                    raise EventHandlersFailed(outcome.errors, is_rolled_back=True) from error
+                logger.exception("An event handler failed; what it did is undone, and the policy is to go on.")
 
     async def _publish(self, outcome: Outcome) -> None:
         for event in outcome.published:
@@ -330,9 +413,8 @@ class EventEmitter:
 
     def _plan_for(self, keys: Iterable[Any]) -> Plan:
         reactions = self._bound_to(keys)
-        if self._is_plain:
-            makers = [self._source.maker(reaction.handler) for reaction in reactions]
-            return one_after_the_other([reaction.handler for reaction in reactions], makers)
+        if self._is_plain and not any(reaction.middlewares or reaction.guard for reaction in reactions):
+            return one_after_the_other(reactions, [self._source.maker(reaction.handler) for reaction in reactions])
         return put_off(reactions)
 
     def _bound_to(self, keys: Iterable[Any]) -> tuple[Reaction, ...]:
@@ -346,3 +428,9 @@ class EventEmitter:
 
 async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:
     await deadline.call(handle, event, handler)
+
+
+def _ids(accepting: Accepting) -> dict[str, object]:
+    """What tells messages apart, for log records."""
+    group, ids = accepting
+    return {"group": group, "message_ids": [str(message_id) for message_id in ids]}

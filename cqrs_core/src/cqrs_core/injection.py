@@ -65,6 +65,10 @@ class SimpleContainer:
         """Tell whether *wanted* was registered, or can be built by its constructor."""
         return self._assembly.graph.find(wanted) is not None
 
+    def has_registered(self, wanted: type) -> bool:
+        """Tell whether it was said how *wanted* is made."""
+        return self._assembly.graph.registered(wanted) is not None
+
     def problems(self, wanted: type) -> Sequence[CqrsError]:
         """
         Tell everything that stands in the way of making *wanted*, without making anything.

@@ -9,19 +9,35 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cqrs_core.errors import CqrsError, HandlerNotFound, name_of
 from cqrs_core.messages import Event
-from cqrs_core.pipeline import attempt, chain_attempt, middleware_problems, stream_attempt, wrap, wrap_stream
+from cqrs_core.pipeline import (
+    attempt,
+    chain_handling,
+    handling,
+    in_scope,
+    in_unit,
+    joining,
+    middleware_problems,
+    stream_attempt,
+    stream_in_unit,
+    with_events,
+    wrap,
+    wrap_stream,
+)
 from cqrs_core.resilience.guards import Guards
+from cqrs_core.units import Units
 from cqrs_core.wiring import wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Iterable
+    import uuid
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
     from cqrs_core.concurrency import Once
-    from cqrs_core.emitter import EventEmitter
+    from cqrs_core.emitter import Accepting, EventEmitter
     from cqrs_core.maps import RequestBinding, RequestMap, Target
     from cqrs_core.messages import Request
-    from cqrs_core.pipeline import Handle, RequestMiddleware, Stream, StreamMiddleware
+    from cqrs_core.pipeline import AttemptIn, Handle, RequestMiddleware, Stream, StreamMiddleware
     from cqrs_core.resilience import Policies
+    from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource
 
 Plan = TypeVar("Plan")
@@ -40,6 +56,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         middlewares: Iterable[RequestMiddleware | StreamMiddleware] = (),
         startup: Once | None = None,
         guards: Guards | None = None,
+        units: Units | None = None,
     ) -> None:
         """
         Put the mediator together; ``cqrs_core.bootstrap`` and ``App`` do it for you.
@@ -51,6 +68,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
             middlewares: Wrap all requests, outermost first.
             startup: What must have been done before the first message.
             guards: Puts the policies of bindings around their handlers.
+            units: Gives each attempt its unit of work, if there is a storage.
         """
         self._request_map = request_map
         self._source = source
@@ -58,6 +76,7 @@ class _RequestPlans(abc.ABC, Generic[Plan]):
         self._middlewares: tuple[Any, ...] = tuple(middlewares)  # the wiring checks that they are of the right kind
         self._startup = startup
         self._guards = guards or Guards()
+        self._units = units or Units(source)
         #: What a message goes through. Until the start-up is done, that comes first.
         self._plans: dict[type, Plan] = {}
         self._plans_after_startup: dict[type, Plan] = {}
@@ -155,13 +174,23 @@ class RequestMediator(_RequestPlans["Handle"]):
         plan = plans[0]
         if binding.policies.are_used:
             plan = self._guards.call(plan, plans[1] if len(plans) > 1 else None, binding.policies, binding.circuit)
+        if self._units.are_used:
+            # Inside a unit there is one attempt: another would begin with what the first has left behind.
+            plan = joining(self._attempt_in(binding.primary, binding.policies), self._units, otherwise=plan)
         return wrap(plan, (*self._middlewares, *binding.middlewares))
 
     def _attempt(self, target: Target, policies: Policies) -> Handle:
+        if self._units.are_used:
+            return in_unit(self._attempt_in(target, policies), self._units)
         deadline = self._guards.deadline(policies)
         if target.is_chain:
-            return chain_attempt(target.handlers, self._source, self._emitter.emit, deadline)
+            return in_scope(chain_handling(target.handlers, deadline), self._source, self._emitter.emit)
         return attempt(target.handlers[0], self._source, self._emitter.emit, deadline)
+
+    def _attempt_in(self, target: Target, policies: Policies) -> AttemptIn:
+        first = target.handlers[0]
+        handle_in = chain_handling(target.handlers) if target.is_chain else handling(first)
+        return with_events(handle_in, self._emitter.emit, self._guards.deadline(policies), first)
 
     def _after_startup(self, plan: Handle) -> Handle:
         async def start_first(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
@@ -197,13 +226,16 @@ class StreamingRequestMediator(_RequestPlans["Stream"]):
         if not binding.is_stream:
             return None
         deadline = self._guards.deadline(binding.policies)
-        plans = [
-            stream_attempt(target.handlers[0], self._source, self._emitter.emit, deadline) for target in binding.targets
-        ]
+        plans = [self._attempt(target.handlers[0], deadline) for target in binding.targets]
         plan = plans[0]
         if binding.policies.are_used:
             plan = self._guards.stream(plan, plans[1] if len(plans) > 1 else None, binding.policies, binding.circuit)
         return wrap_stream(plan, (*self._middlewares, *binding.middlewares))
+
+    def _attempt(self, handler: type, deadline: Deadline | None) -> Stream:
+        if self._units.are_used:
+            return stream_in_unit(handler, self._units, self._emitter.emit, deadline)
+        return stream_attempt(handler, self._source, self._emitter.emit, deadline)
 
     def _after_startup(self, plan: Stream) -> Stream:
         async def start_first(request: Request[Any]) -> AsyncGenerator[Any, None]:
@@ -229,18 +261,27 @@ class EventMediator:
         """
         self._emitter = emitter
         #: What an event goes through. Until the start-up is done, that comes first.
-        self._deliver = emitter.deliver
+        self._deliver: Callable[..., Coroutine[Any, Any, None]] = emitter.deliver
         if startup is not None and not startup.is_done:
             self._deliver = partial(self._start_and_deliver, startup)
         source.offer_as_all(self, EventMediator)
 
-    def send(self, event: Event) -> Coroutine[Any, Any, None]:
+    def send(self, event: Event, *, message_id: uuid.UUID | None = None, group: str = "") -> Coroutine[Any, Any, None]:
         """
         Send *event* to its handlers, and what they emit on. An event that nobody handles is nobody's error.
 
+        Args:
+            event: It may have come from anywhere.
+            message_id: What the message is known by, for a program that consumes by itself: if *group* has had it, and
+                that was committed, nothing is done. It takes a storage, whose inbox remembers it.
+            group: Who consumes; each group handles a message once.
+
         Raises:
-            EventHandlersFailed: Some handlers failed. All others ran.
+            EventHandlersFailed: Some handlers failed. All others ran; in a unit of work, everything was rolled back.
+            InvalidOption: There is no storage that could remember *message_id*.
         """
+        if message_id is not None:
+            return self._deliver(event, (group, (message_id,)))
         return self._deliver(event)
 
     def wire(self) -> list[CqrsError]:
@@ -250,8 +291,8 @@ class EventMediator:
     def freeze(self) -> None:
         """There is nothing of its own to change."""
 
-    async def _start_and_deliver(self, startup: Once, event: Event) -> None:
+    async def _start_and_deliver(self, startup: Once, event: Event, accepting: Accepting | None = None) -> None:
         await startup.run()
         if startup.is_done:  # else a step of it sends this event: others still have to wait
             self._deliver = self._emitter.deliver
-        await self._emitter.deliver(event)
+        await self._emitter.deliver(event, accepting)

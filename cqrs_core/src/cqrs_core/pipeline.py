@@ -6,20 +6,26 @@ import inspect
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cqrs_core.errors import CqrsError, EventHandlersFailed, MiddlewareUnusable
+from cqrs_core.errors import CqrsError, EventHandlersFailed, MiddlewareUnusable, StreamInsideUnit
 from cqrs_core.handlers import EventSource, rest_of_chain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from cqrs_core.messages import Event, Request
+    from cqrs_core.open_unit import OpenUnit
     from cqrs_core.resilience.deadline import Deadline
+    from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource, OpenScope, Resolve
 
     #: Hands a handler's events on: with the resolver of the scope that is open, if one is, and with its response.
     Emit = Callable[[Sequence[Event], Resolve | None, object], Awaitable[None]]
     #: Handles one request, or one event.
     Handle = Callable[[Any], Awaitable[Any]]
+    #: Handles one request in a scope that is open; gives the response, and the events that are to go on.
+    HandleIn = Callable[[Any, Resolve], Awaitable[tuple[Any, Sequence[Event]]]]
+    #: The same with the handling of those events; gives the response.
+    AttemptIn = Callable[[Any, Resolve], Awaitable[Any]]
     #: Answers one request by a stream.
     Stream = Callable[[Any], AsyncGenerator[Any, None]]
 
@@ -116,7 +122,7 @@ def attempt(handler_class: type, source: HandlerSource, emit: Emit, deadline: De
     The cheapest way that the container allows is chosen here, once, instead of for each message.
     """
     if deadline is not None:
-        return _attempt_within(handler_class, source, emit, deadline)
+        return in_scope(handling(handler_class, deadline), source, emit)
     make, open_scope = source.maker(handler_class), source.open_scope
     if make is not None:
         return _attempt_at_once(make, emit)
@@ -192,46 +198,51 @@ def _attempt_in_scope(handler_class: type, source: HandlerSource, open_scope: Op
     return attempt_in_scope
 
 
-def _attempt_within(handler_class: type, source: HandlerSource, emit: Emit, deadline: Deadline) -> Handle:
-    async def attempt_within(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
-        failure: EventHandlersFailed | None = None
-        async with source.resolving() as resolve:
-            handler = await resolve(handler_class)
-            try:
+def handling(handler_class: type, deadline: Deadline | None = None) -> HandleIn:
+    """Put together what is done within a scope: make the handler, let it handle, take its events."""
+
+    async def handle_in(request: Request[Any], resolve: Resolve) -> tuple[Any, Sequence[Event]]:
+        handler = await resolve(handler_class)
+        try:
+            if deadline is None:
+                response = await handler.handle(request)
+            else:
                 response = await deadline.call(handler.handle, request, handler_class)
-            except BaseException:
+        except BaseException:
+            handler.take_events()
+            raise
+        return response, handler.take_events() if handler.pending_events else ()
+
+    return handle_in
+
+
+def chain_handling(links: Sequence[type], deadline: Deadline | None = None) -> HandleIn:
+    """As :func:`handling`, by a chain: the links are tried in turn, and the events of all that ran are taken."""
+
+    async def handle_chain_in(request: Request[Any], resolve: Resolve) -> tuple[Any, Sequence[Event]]:
+        ran: list[EventSource] = []
+        try:
+            handle = _Links(links, resolve, ran).handle
+            if deadline is None:
+                response = await handle(request)
+            else:
+                response = await deadline.call(handle, request, links[0])
+        except BaseException:
+            for handler in ran:
                 handler.take_events()
-                raise
-            if handler.pending_events:
-                try:
-                    await emit(handler.take_events(), resolve, response)
-                except EventHandlersFailed as error:
-                    failure = error  # as in attempt_in_scope
-        if failure is not None:
-            raise failure
-        return response
+            raise
+        return response, [event for handler in ran for event in handler.take_events()]
 
-    return attempt_within
+    return handle_chain_in
 
 
-def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit, deadline: Deadline | None = None) -> Handle:
-    """Put together one attempt at a request by a chain: the links are tried in turn, events of all that ran go on."""
+def in_scope(handle_in: HandleIn, source: HandlerSource, emit: Emit) -> Handle:
+    """Give each call a scope of its own, if the container has such; for where time does not matter."""
 
-    async def attempt_chain(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+    async def attempt_in_any_scope(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
         failure: EventHandlersFailed | None = None
         async with source.resolving() as resolve:
-            ran: list[EventSource] = []
-            try:
-                handle = _Links(links, resolve, ran).handle
-                if deadline is None:
-                    response = await handle(request)
-                else:
-                    response = await deadline.call(handle, request, links[0])
-            except BaseException:
-                for handler in ran:
-                    handler.take_events()
-                raise
-            events = [event for handler in ran for event in handler.take_events()]
+            response, events = await handle_in(request, resolve)
             if events:
                 try:
                     await emit(events, resolve, response)
@@ -241,7 +252,54 @@ def chain_attempt(links: Sequence[type], source: HandlerSource, emit: Emit, dead
             raise failure
         return response
 
-    return attempt_chain
+    return attempt_in_any_scope
+
+
+def with_events(handle_in: HandleIn, emit: Emit, deadline: Deadline | None, handler: type) -> AttemptIn:
+    """
+    Put the handling of the events behind that of the request: all that comes before a commit.
+
+    Args:
+        deadline: For both.
+        handler: What is named when it is not kept.
+    """
+
+    async def attempt_in(request: Any, resolve: Resolve) -> Any:  # noqa: ANN401 - of any type
+        response, events = await handle_in(request, resolve)
+        if events:
+            await emit(events, resolve, response)
+        return response
+
+    if deadline is None:
+        return attempt_in
+
+    async def attempt_within(request: Any, resolve: Resolve) -> Any:  # noqa: ANN401 - of any type
+        return await deadline.call(lambda request: attempt_in(request, resolve), request, handler)
+
+    return attempt_within
+
+
+def in_unit(attempt_in: AttemptIn, units: Units) -> Handle:
+    """Give each call a unit of work of its own, which is committed if it succeeds."""
+
+    async def attempt_in_unit(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+        async with units.opened() as unit:
+            return await attempt_in(request, unit.resolve)
+
+    return attempt_in_unit
+
+
+def joining(attempt_in: AttemptIn, units: Units, otherwise: Handle) -> Handle:
+    """Let each call be a part of the unit that is open here; if none is, do *otherwise*."""
+
+    async def join(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+        unit = units.current(type(request))
+        if unit is None:
+            return await otherwise(request)
+        with unit.joined():
+            return await attempt_in(request, unit.resolve)
+
+    return join
 
 
 class _Links:
@@ -308,3 +366,51 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit, deadl
             raise failure
 
     return attempt_stream
+
+
+def stream_in_unit(handler_class: type, units: Units, emit: Emit, deadline: Deadline | None = None) -> Stream:
+    """Put together one attempt at a stream that commits, before each answer is handed out, what it brought."""
+
+    async def attempt_stream_in_unit(request: Request[Any]) -> AsyncGenerator[Any, None]:
+        if units.current(type(request)) is not None:
+            raise StreamInsideUnit(type(request))
+        unit = await units.begin()
+        try:
+            async with AsyncExitStack() as stack:
+                with unit.entered():
+                    handler = await unit.resolve(handler_class)
+                    answers = handler.handle(request)
+                stack.callback(handler.take_events)  # of an item that was not handed out: they did not happen
+                stack.push_async_callback(_close_in, unit, answers)  # the consumer may leave early
+
+                async def advance(_: object) -> Any:  # noqa: ANN401 - an answer
+                    answer = await anext(answers, _END)
+                    if handler.pending_events:
+                        await emit(handler.take_events(), unit.resolve, None if answer is _END else answer)
+                    return answer
+
+                while True:
+                    # Entered for each step: between two of them the consumer runs, and not as a part of this unit.
+                    with unit.entered():
+                        if deadline is None:
+                            answer = await advance(None)
+                        else:
+                            answer = await deadline.call(advance, None, handler_class)
+                    await unit.commit()
+                    if answer is _END:
+                        break
+                    yield answer
+        except BaseException as error:
+            await unit.abandon(error)
+            raise
+        await unit.end()
+
+    return attempt_stream_in_unit
+
+
+async def _close_in(unit: OpenUnit, answers: AsyncGenerator[Any, None]) -> None:
+    with unit.entered():
+        await answers.aclose()
+
+
+_END: Any = object()

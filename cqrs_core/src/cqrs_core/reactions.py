@@ -12,6 +12,7 @@ from cqrs_core.pipeline import wrap
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from cqrs_core.open_unit import OpenUnit
     from cqrs_core.pipeline import EventMiddleware, Handle
     from cqrs_core.wiring import Resolve
 
@@ -143,15 +144,15 @@ def put_off(reactions: Sequence[Reaction]) -> Plan:
     return plan
 
 
-def one_after_the_other(handlers: Sequence[type], makers: Sequence[Callable[[], Any] | None]) -> Plan:
+def one_after_the_other(reactions: Sequence[Reaction], makers: Sequence[Callable[[], Any] | None]) -> Plan:
     """
-    Make the plan for handlers without middlewares: the usual case, and so with as few calls as can be.
+    Make the plan for handlers without anything around them: the usual case, and so with as few calls as can be.
 
     Args:
-        handlers: In the order in which they are to run.
-        makers: For each what makes it without awaiting, if there is such.
+        reactions: In the order in which their handlers are to run.
+        makers: For each what makes its handler without awaiting, if there is such.
     """
-    pairs = tuple(zip(handlers, makers, strict=True))
+    pairs = tuple((reaction.handler, make) for reaction, make in zip(reactions, makers, strict=True))
 
     async def plan(  # noqa: PLR0917 - the shape of all plans
         event: Event,
@@ -161,6 +162,10 @@ def one_after_the_other(handlers: Sequence[type], makers: Sequence[Callable[[], 
         follow_up: FollowUp | None,
         response: object,
     ) -> Outcome | None:
+        if outcome is not None and outcome.jobs:
+            # Handlers of an earlier event wait for their turn: these come after them.
+            outcome.jobs.extend(Job(event, cause, reaction) for reaction in reactions)
+            return outcome
         for handler_class, make in pairs:
             handler: Any = None
             try:
@@ -202,8 +207,14 @@ async def refuse(  # noqa: PLR0917 - the shape of all plans
     return outcome
 
 
-async def react(event: Event, reaction: Reaction, resolve: Resolve, emitted: list[Event]) -> None:
-    """Let one handler handle *event* inside its middlewares; the events that it emitted are added to *emitted*."""
+async def react(
+    event: Event, reaction: Reaction, resolve: Resolve, emitted: list[Event], unit: OpenUnit | None = None
+) -> None:
+    """
+    Let one handler handle *event* inside its middlewares; the events that it emitted are added to *emitted*.
+
+    In a *unit*, each attempt of a handler that has policies can be undone: the next begins with what it found.
+    """
 
     def attempt(handler_class: type) -> Handle:
         async def handle(event: Any) -> None:  # noqa: ANN401 - a middleware may pass another one on
@@ -215,10 +226,20 @@ async def react(event: Event, reaction: Reaction, resolve: Resolve, emitted: lis
                 raise
             emitted.extend(handler.take_events())
 
-        return handle
+        return handle if unit is None or reaction.guard is None else undoable(handle, unit)
 
     handle = attempt(reaction.handler) if reaction.guard is None else reaction.guard(attempt)
     await wrap(handle, reaction.middlewares)(event)
+
+
+def undoable(handle: Handle, unit: OpenUnit) -> Handle:
+    """Let a call of *handle* that raises leave nothing behind in *unit*."""
+
+    async def handle_in_savepoint(event: Any) -> None:  # noqa: ANN401 - as above
+        async with unit.savepoint():
+            await handle(event)
+
+    return handle_in_savepoint
 
 
 def chain_of(event_type: type[Event], cause: Cause | None) -> list[type[Event]]:

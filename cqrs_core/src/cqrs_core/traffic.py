@@ -6,21 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from cqrs_core.broker import missing_methods
 from cqrs_core.concurrency import Gate, Once, run_shielded
+from cqrs_core.context import current_messages
 from cqrs_core.errors import CqrsError, InvalidOption, PublishedAndConsumed, UnhandledEvent
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Coroutine, Mapping, Sequence
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
     from cqrs_core.consumer import Consumer, Consumption, OnUnknown, Order
     from cqrs_core.emitter import EventEmitter
+    from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event
     from cqrs_core.outgoing import Key
+    from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource
 
 
@@ -37,6 +40,7 @@ class Traffic:
         app_name: str,
         source: HandlerSource,
         emitter: EventEmitter,
+        units: Units,
         *,
         broker: Broker | str | None,
         clock: Clock,
@@ -50,6 +54,7 @@ class Traffic:
             app_name: Told as the source of messages; the group that consumes, unless another is named.
             source: Makes the handlers of batches.
             emitter: Takes what arrives to its handlers.
+            units: Says whether there is an inbox, which knows what has arrived before.
             broker: A URL or a name, whose backend is opened when everything is checked; a broker; ``None``: one in this
                 process, for itself.
             clock: Tells the time of messages, and measures delays and deadlines.
@@ -59,6 +64,7 @@ class Traffic:
         self._app_name = app_name
         self._source = source
         self._emitter = emitter
+        self._units = units
         self._broker_given = broker
         self._broker: Broker | None = None
         self._clock = clock
@@ -106,7 +112,7 @@ class Traffic:
         incoming = IncomingEvents(topic, names, max_body_bytes=max_body_bytes)
         handle_batch = None
         if batch_handler is not None:
-            handle_batch = BatchDispatch(batch_handler, self._source, self._emitter)
+            handle_batch = BatchDispatch(batch_handler, self._source, self._emitter, self._units)
         topics[topic] = Consumption(
             incoming=incoming,
             dead_letter_topic=f"{topic}.{group}.dead" if dead_letter_topic is None else dead_letter_topic,
@@ -198,8 +204,12 @@ class Traffic:
 
     async def publish(self, event: Event) -> None:
         """Hand *event* over to the broker, as :class:`cqrs_core.broker.Publisher` has it."""
-        for envelope in self._outgoing.envelopes(event):
+        for envelope in self.envelopes(event):
             await self.broker.send(envelope)
+
+    def envelopes(self, event: Event) -> Sequence[Envelope]:
+        """Write *event*, as :meth:`OutgoingEvents.envelopes` has it."""
+        return self._outgoing.envelopes(event)
 
     def consumers(self) -> Collection[Consumer]:
         """Make the consumers, one for each group; nothing is received yet."""
@@ -211,7 +221,7 @@ class Traffic:
             Consumer(
                 self.broker,
                 consumptions,
-                self._emitter.deliver,
+                self._deliver,
                 group=group,
                 max_concurrent=self._max_concurrent,
                 stop_deadline_s=self._stop_deadline_s,
@@ -219,6 +229,13 @@ class Traffic:
             )
             for group, consumptions in self._groups.items()
         ]
+
+    def _deliver(self, event: Event) -> Coroutine[Any, Any, None]:
+        """Handle what the consumer has at hand, unless the inbox knows its message."""
+        if not self._units.are_used:
+            return self._emitter.deliver(event)
+        messages = current_messages()  # of the consumer, which has called just now: one
+        return self._emitter.deliver(event, (messages[0].group, [message.id for message in messages]))
 
 
 class BrokerPublisher:

@@ -11,7 +11,7 @@ from cqrs_core.errors import CqrsError, MissingDependency, NotAContainer, Unreso
 from cqrs_core.injection import SimpleContainer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from cqrs_core.container import Container, Scope
     from cqrs_core.dependencies import Dependency
@@ -69,6 +69,9 @@ class HandlerSource:
         #: What handlers may ask for beside the container's own: mediators and the App, by their types.
         self._services: dict[type, object] = {}
         self._view: Container | None = None
+        #: What handlers may ask for that comes with the scope, made from the object that the scope is opened for.
+        self._of_scopes: Mapping[type, Callable[[Any], object]] = {}
+        self._scope_owner: type = type(None)
         #: Handlers that are built here, with what their constructors ask for.
         self._built_here: dict[type, tuple[Dependency, ...]] = {}
 
@@ -81,6 +84,36 @@ class HandlerSource:
         for service_type in type(service).__mro__:
             if issubclass(service_type, oldest):
                 self.offer(service_type, service)
+
+    def offer_in_scopes(self, owner: type, makers: Mapping[type, Callable[[Any], object]]) -> None:
+        """
+        Let handlers ask for objects that belong to what a scope is opened for; to be called before :meth:`admit`.
+
+        Args:
+            owner: The class of what :meth:`open_scope_of` is given.
+            makers: By the types that handlers ask for: each makes one from it, once in a scope.
+        """
+        self._scope_owner, self._of_scopes = owner, makers
+        view = self._prepared()
+        if isinstance(view, SimpleContainer):
+            view.from_scope(owner)
+            for provided, make in makers.items():
+                view.scoped(provided, _asking_for(owner, make))
+
+    def has_registered(self, wanted: type) -> bool:
+        """Tell whether the program has told its container how to make *wanted*."""
+        container = self.container
+        if isinstance(container, SimpleContainer):
+            return container.has_registered(wanted)
+        return isinstance(container, KnowingContainer) and container.provides(wanted)
+
+    def open_scope_of(self, owner: object) -> Scope:
+        """Open a scope in which handlers can ask for the objects of *owner*; only if there are scopes."""
+        view = self._prepared()
+        if isinstance(view, SimpleContainer):
+            return view.scope({self._scope_owner: owner})  # what is asked for is made then
+        assert isinstance(view, ScopingContainer), "there are scopes"  # noqa: S101 - for type checkers
+        return view.scope({provided: make(owner) for provided, make in self._of_scopes.items()})
 
     def admit(self, handler: type) -> list[CqrsError]:
         """Get ready to make *handler*, and tell what stands in the way: errors, none of them raised."""
@@ -159,7 +192,7 @@ class HandlerSource:
     def _can_fill(self, dependency: Dependency, knows: Callable[[type], bool]) -> bool:
         if dependency.wanted is None:
             return False
-        return dependency.wanted in self._services or knows(dependency.wanted)
+        return dependency.wanted in self._services or dependency.wanted in self._of_scopes or knows(dependency.wanted)
 
     async def _build(self, handler: type, asked: tuple[Dependency, ...], container: Container) -> Any:  # noqa: ANN401 - ditto
         positional: list[Any] = []
@@ -167,7 +200,7 @@ class HandlerSource:
         for dependency in asked:
             if dependency.wanted in self._services:
                 value = self._services[dependency.wanted]
-            elif self._is_asked_of(container, dependency):
+            elif dependency.wanted in self._of_scopes or self._is_asked_of(container, dependency):
                 value = await container.resolve(dependency.wanted)
             else:
                 value = dependency.fallback
@@ -187,3 +220,13 @@ class HandlerSource:
 
 def _knows_everything(_: type) -> bool:
     return True
+
+
+def _asking_for(owner: type, make: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Turn *make* into a factory of a container, which says by its annotation what it is to be called with."""
+
+    def factory(of: Any) -> object:  # noqa: ANN401 - of the class *owner*
+        return make(of)
+
+    factory.__annotations__["of"] = owner
+    return factory

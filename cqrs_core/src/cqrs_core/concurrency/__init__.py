@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from cqrs_core.concurrency.cancel_scope import CancelScope, move_on_after, open_cancel_scope
 from cqrs_core.concurrency.cancellations import as_failure
-from cqrs_core.concurrency.loops import Gate, sleep
+from cqrs_core.concurrency.loops import Gate, current_task, sleep
 from cqrs_core.concurrency.once import Once
 from cqrs_core.concurrency.run_all import run_all
 from cqrs_core.concurrency.task_group import TaskGroup, open_task_group, run_shielded, run_within
@@ -20,6 +20,7 @@ __all__ = [
     "Once",
     "TaskGroup",
     "as_failure",
+    "current_task",
     "move_on_after",
     "open_cancel_scope",
     "open_task_group",

@@ -26,6 +26,19 @@ def is_asyncio_running() -> bool:
     return True
 
 
+def current_task() -> object:
+    """Give what stands for the task that runs here; ``None`` where no event loop runs."""
+    trio = running_trio()
+    if trio is not None:
+        task: object = trio.lowlevel.current_task()
+        return task
+    if not is_asyncio_running():
+        return None
+    import asyncio  # noqa: PLC0415 - it is running, so this costs a look-up
+
+    return asyncio.current_task()
+
+
 async def sleep(seconds: float) -> None:
     """
     Let *seconds* pass, and others run, even if there is nothing to wait for.

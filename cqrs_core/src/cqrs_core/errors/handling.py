@@ -40,34 +40,44 @@ class HandlerNotFound(CqrsError, LookupError):
 
 class EventHandlersFailed(CqrsError, _Group):
     """
-    Handlers of events failed; all others ran, and the command that emitted the events has taken effect.
+    Handlers of events failed.
 
-    Do not retry the command for it. On Python 3.11 and later this is an ``ExceptionGroup``.
+    Without a unit of work all others ran, and the command that emitted the events has taken effect: do not retry it. In
+    a unit of work the first error ended it, and everything was rolled back. On Python 3.11 and later this is an
+    ``ExceptionGroup``.
 
     Attributes:
         errors: What the handlers raised, in the order in which they failed.
-        response: What the command's handler answered; ``None`` if no command was under way.
+        response: What the command's handler answered; ``None`` if no command was under way, or if it was rolled back.
+        is_rolled_back: Whether nothing has taken effect, the command neither.
     """
 
     response: object
 
-    def __new__(cls, errors: Sequence[Exception], response: object = None) -> EventHandlersFailed:  # noqa: ARG004
+    def __new__(
+        cls,
+        errors: Sequence[Exception],
+        response: object = None,  # noqa: ARG004 - for __init__
+        *,
+        is_rolled_back: bool = False,
+    ) -> EventHandlersFailed:
         """Make the group: a message and a list are what ``ExceptionGroup`` wants to be given here."""
         if sys.version_info >= (3, 11):
-            return super().__new__(cls, _describe(errors), list(errors))
+            return super().__new__(cls, _describe(errors, is_rolled_back=is_rolled_back), list(errors))
         else:  # noqa: RET505 - type checkers understand an else
             return super().__new__(cls)
 
-    def __init__(self, errors: Sequence[Exception], response: object = None) -> None:
+    def __init__(self, errors: Sequence[Exception], response: object = None, *, is_rolled_back: bool = False) -> None:
         self.errors = tuple(errors)
         self.response = response
-        _Group.__init__(self, _describe(errors), list(errors))
+        self.is_rolled_back = is_rolled_back
+        _Group.__init__(self, _describe(errors, is_rolled_back=is_rolled_back), list(errors))
 
     def derive(  # type: ignore[override, unused-ignore]  # of exceptions only; on 3.10 there is nothing to override
         self, excs: Sequence[Exception], /
     ) -> EventHandlersFailed:
-        """Keep the class and the response when ``except*`` splits the group."""
-        return EventHandlersFailed(excs, self.response)
+        """Keep the class and the facts when ``except*`` splits the group."""
+        return EventHandlersFailed(excs, self.response, is_rolled_back=self.is_rolled_back)
 
 
 class EventCascadeTooDeep(CqrsError, RecursionError):
@@ -176,9 +186,11 @@ class AppStarted(CqrsError, RuntimeError):
         super().__init__(f"The App {app_name!r} is already started. Leave the first `async with app:` before.")
 
 
-def _describe(errors: Sequence[Exception]) -> str:
+def _describe(errors: Sequence[Exception], *, is_rolled_back: bool) -> str:
     count = "1 event handler" if len(errors) == 1 else f"{len(errors)} event handlers"
     kinds = ", ".join(dict.fromkeys(type(error).__qualname__ for error in errors))
+    if is_rolled_back:
+        return f"{count} failed ({kinds}), and everything in the unit of work was rolled back. See .errors."
     return (
         f"{count} failed ({kinds}); the others ran, and what was commanded has taken effect. "
         "See .errors, and do not repeat the command because of it."

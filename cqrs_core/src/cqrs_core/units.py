@@ -1,0 +1,172 @@
+"""Opens the unit of work of each attempt, over the program's storage, if it has one."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from cqrs_core.concurrency import run_shielded
+from cqrs_core.errors import (
+    ContainerWithoutScopes,
+    CqrsError,
+    InvalidOption,
+    NotProvidedByContainer,
+    ProvidedTwice,
+)
+from cqrs_core.open_unit import OpenUnit, UnitOutbox, find_unit
+from cqrs_core.outbox import OutboxedEventRepository
+from cqrs_core.storage import missing_storage_methods
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from cqrs_core.open_unit import Write
+    from cqrs_core.storage import Storage
+    from cqrs_core.wiring import HandlerSource
+
+
+class Units:
+    """What gives each attempt its unit of work, if the program has a storage."""
+
+    def __init__(
+        self,
+        source: HandlerSource,
+        *,
+        storage: Storage | str | None = None,
+        open_storage: Callable[[str], Storage] | None = None,
+        write: Write | None = None,
+    ) -> None:
+        """
+        Begin; :meth:`wire` finds out whether it can work.
+
+        Args:
+            source: Makes the handlers, in the scope of their unit.
+            storage: A storage; or a URL or a name, whose backend is opened when everything is checked. ``None``: there
+                are no units of work.
+            open_storage: Finds storages that are given by their names.
+            write: Writes events that handlers put into the outbox by hand.
+        """
+        self._source = source
+        self._given = storage
+        self._open_storage = open_storage
+        self._write = write
+        self._storage: Storage | None = None
+
+    @property
+    def are_used(self) -> bool:
+        """Whether attempts have units of work; to be asked after :meth:`wire`."""
+        return self._storage is not None
+
+    @property
+    def storage(self) -> Storage | None:
+        """The storage; to be asked for after :meth:`wire`."""
+        return self._storage
+
+    def wire(self) -> list[CqrsError]:
+        """Open the storage, and let handlers ask for what it provides; before others: errors, none of them raised."""
+        if self._given is None:
+            return []
+        problems = [] if self._storage is not None else self._open()
+        return problems or self._let_handlers_ask()
+
+    def freeze(self) -> None:
+        """There is nothing to change."""
+
+    async def start(self) -> None:
+        """
+        Start the storage, if there is one; after :meth:`wire`.
+
+        Raises:
+            StorageUnavailable: It cannot be reached.
+            StorageUnusable: Something is missing in it.
+        """
+        if self._storage is not None:
+            try:
+                await self._storage.start()
+            except BaseException:
+                await run_shielded(self._storage.stop)  # what it had begun
+                raise
+
+    async def stop(self) -> None:
+        """Stop the storage."""
+        if self._storage is not None:
+            await self._storage.stop()
+
+    def current(self, message_type: type) -> OpenUnit | None:
+        """
+        Find the unit that a message, sent here and now, joins.
+
+        Raises:
+            UnitOfWorkShared: It belongs to another task.
+        """
+        return find_unit(self, message_type)
+
+    async def begin(self) -> OpenUnit:
+        """Open a scope with a unit; for those that enter it by themselves, and end it, whatever happens."""
+        storage = self._storage
+        assert storage is not None, "asked only where units are used"  # noqa: S101 - for type checkers
+        unit = OpenUnit(self)
+        if storage.takes is None:
+            unit.work = storage.unit_of_work()
+            scope = self._source.open_scope_of(unit)
+        else:
+            scope = self._source.open_scope_of(unit)
+            try:
+                unit.work = storage.unit_of_work(await scope.resolve(storage.takes))
+            except BaseException as error:
+                await scope.aclose(error)
+                raise
+        unit.live_in(scope, self._source.resolver(scope))
+        return unit
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[OpenUnit]:
+        """Open a unit for the block, which ends with a commit, or if it raises with a rollback."""
+        unit = await self.begin()
+        try:
+            with unit.entered():
+                yield unit
+            await unit.commit_and_end()
+        except BaseException as error:
+            await unit.abandon(error)
+            raise
+
+    def _open(self) -> list[CqrsError]:
+        given = self._given
+        if isinstance(given, str) and self._open_storage is not None:
+            try:
+                self._storage = self._open_storage(given)
+            except CqrsError as error:
+                return [error]
+            return []
+        if missing := missing_storage_methods(given):
+            expected = f"a URL, a name, or a storage: an object that also has {', '.join(missing)}"
+            # By its type: what is shown for a URL of another library may hold its password.
+            return [InvalidOption("storage", type(given), expected)]
+        self._storage = cast("Storage", given)  # it has what one has
+        return []
+
+    def _let_handlers_ask(self) -> list[CqrsError]:
+        storage = self._storage
+        assert storage is not None, "opened just now"  # noqa: S101 - for type checkers
+        if self._source.open_scope is None:
+            return [ContainerWithoutScopes(self._source.container)]
+        makers: dict[type, Callable[[OpenUnit], object]] = {
+            provided: partial(_own_object, provided) for provided in storage.provides
+        }
+        makers[OutboxedEventRepository] = self._outbox_of
+        problems: list[CqrsError] = [ProvidedTwice(of) for of in makers if self._source.has_registered(of)]
+        if storage.takes is not None and not self._source.has_registered(storage.takes):
+            problems.append(NotProvidedByContainer(storage.takes))
+        if not problems:
+            self._source.offer_in_scopes(OpenUnit, makers)
+        return problems
+
+    def _outbox_of(self, unit: OpenUnit) -> OutboxedEventRepository:
+        assert self._write is not None, "given with every storage"  # noqa: S101 - for type checkers
+        return UnitOutbox(unit, self._write)
+
+
+def _own_object(provided: type, unit: OpenUnit) -> object:
+    return unit.work.get(provided)
