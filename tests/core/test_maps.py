@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, Union
 
 import pytest
 
@@ -201,6 +201,19 @@ class LooseHandler(cqrs.RequestHandler[Loose, Answer]):
         return Answer(1)
 
 
+def test_a_handler_that_answers_with_anything_may_answer_with_what_is_promised() -> None:
+    """Any is no promise that could be broken, though it is a class from Python 3.11 on."""
+
+    class AnythingHandler(cqrs.RequestHandler[Ask, Any]):
+        async def handle(self, request: Ask) -> Any:
+            return Answer(42)
+
+    requests = cqrs.RequestMap()
+    requests.add(AnythingHandler)
+
+    assert [] == requests.problems()
+
+
 def test_for_a_request_without_parameter_the_handlers_word_counts() -> None:
     """Nothing was promised, so nothing is broken."""
     assert bootstrap(commands_mapper=lambda requests: requests.bind(Loose, LooseHandler)) is not None
@@ -297,6 +310,145 @@ def test_wrong_bindings_of_events_are_refused(event: Any, handler: Any, error: t
     (problem,) = event_problems_of((event, handler))
 
     assert error is type(problem)
+
+
+class Changed(cqrs.DomainEvent, Generic[T]):
+    pass
+
+
+class OnAnything(cqrs.EventHandler[cqrs.Event]):
+    async def handle(self, event: cqrs.Event) -> None:
+        return None
+
+
+def _bind_twice(first: Any, then: Any, options: dict[str, Any], other_options: dict[str, Any]) -> cqrs.EventMap:
+    events = cqrs.EventMap()
+    events.bind(first, OnAnything, **options)
+    events.bind(then, OnAnything, **other_options)
+    return events
+
+
+def test_a_handler_that_is_bound_to_an_event_again_and_not_alike_is_told() -> None:
+    """It would run once, as it was bound first: what was bound then would be lost."""
+    retry = cqrs.RetryPolicy()
+    (problem,) = _bind_twice(Told, Told, {"timeout_s": 5}, {"timeout_s": 5, "retry": retry}).problems()
+
+    assert isinstance(problem, errors.ConflictingBindings)
+    assert isinstance(problem, KeyError)
+    assert (Told, OnAnything) == (problem.event_type, problem.handler)
+    assert ({"retry": None}, {"retry": retry}) == (problem.bound, problem.refused)
+    assert (
+        f"Told is bound to OnAnything twice: with retry=None, and then with retry={retry!r}. "
+        "It runs once for each event. Remove one of the two."
+    ) == str(problem)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (Changed[int], Changed[str]),
+        (cqrs.NotificationEvent[Union[int, str]], cqrs.NotificationEvent[str]),
+    ],
+)
+def test_events_that_are_the_same_to_the_emitter_are_the_same_here(first: Any, then: Any) -> None:
+    """A type parameter counts in notifications only, and there each of a union."""
+    (problem,) = _bind_twice(first, then, {}, {"timeout_s": 5}).problems()
+
+    assert isinstance(problem, errors.ConflictingBindings)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "options", "other_options"),
+    [
+        (Told, Told, {"retry": cqrs.RetryPolicy()}, {"retry": cqrs.RetryPolicy()}),
+        (Told, Heard, {"timeout_s": 5}, {}),
+        (Told, cqrs.Event, {"timeout_s": 5}, {}),
+        (cqrs.NotificationEvent[int], cqrs.NotificationEvent[str], {"timeout_s": 5}, {}),
+    ],
+    ids=["alike", "another event", "its base", "another payload"],
+)
+def test_a_handler_may_be_bound_again_alike_or_to_another_event(
+    first: Any, then: Any, options: dict[str, Any], other_options: dict[str, Any]
+) -> None:
+    """Nothing is lost: of an event and its base, the more specific binding is meant."""
+    assert [] == _bind_twice(first, then, options, other_options).problems()
+
+
+def test_fallbacks_and_their_breakers_count_as_options_too() -> None:
+    """Each is named by what was given."""
+    breaker = cqrs.LocalCircuitBreaker()
+    events = cqrs.EventMap()
+    events.bind(Told, cqrs.EventHandlerFallback(ToldHandler, OnAnything, circuit_breaker=breaker))
+    events.bind(Told, ToldHandler)
+    (problem,) = events.problems()
+
+    assert isinstance(problem, errors.ConflictingBindings)
+    assert {"fallback": OnAnything, "failure_exceptions": (), "circuit_breaker": breaker} == problem.bound
+    assert "with fallback=OnAnything, failure_exceptions=(), circuit_breaker=<" in str(problem)
+
+
+# Circuits ------------------------------------------------------------------------------------------------------------
+
+
+def made() -> Any:
+    """Make a handler as a program does that has many alike."""
+
+    class Made(cqrs.RequestHandler[Any, Any]):
+        async def handle(self, request: Any) -> Any:
+            return None
+
+    return Made
+
+
+def circuits(*breakers: Any, handlers: Any = None) -> list[errors.CqrsError]:
+    """What is wrong if two handlers of one name are guarded by these breakers."""
+    requests = cqrs.RequestMap()
+    for request_type, handler, breaker in zip((Ask, Tell), handlers or (made(), made()), breakers, strict=True):
+        fallback = cqrs.RequestHandlerFallback(handler, made(), circuit_breaker=breaker)
+        requests.bind(request_type, fallback)
+    return requests.problems()
+
+
+@pytest.mark.parametrize("breaker", [cqrs.LocalCircuitBreaker(), "aiobreaker"], ids=["an object", "a name"])
+def test_two_classes_of_one_name_cannot_have_one_breaker(breaker: Any) -> None:
+    """It knows circuits by names: it would refuse calls of one because the other fails."""
+    (problem,) = circuits(breaker, breaker)
+
+    assert isinstance(problem, errors.CircuitNotUnique)
+    assert isinstance(problem, ValueError)
+    assert (f"{__name__}.made.<locals>.Made", (Ask, Tell)) == (problem.circuit, problem.message_types)
+    assert (
+        f"Ask and Tell are bound to two classes of one name, {__name__}.made.<locals>.Made, and to one circuit "
+        "breaker, which would take the two for one. Give one of them another __qualname__, or another breaker."
+    ) == str(problem)
+
+
+def test_one_class_may_have_one_circuit_for_two_messages() -> None:
+    """The circuit is the handler's; and two breakers do not know of each other."""
+    breaker, handler = cqrs.LocalCircuitBreaker(), made()
+
+    assert [] == circuits(breaker, breaker, handlers=(handler, handler))
+    assert [] == circuits(breaker, cqrs.LocalCircuitBreaker())
+    assert [] == circuits(None, None)
+
+
+def test_handlers_of_events_have_circuits_of_their_own_as_well() -> None:
+    """The same for two classes of one name that handle events."""
+
+    def made_to_listen() -> Any:
+        class Listening(cqrs.EventHandler[Any]):
+            async def handle(self, event: Any) -> None:
+                return None
+
+        return Listening
+
+    breaker = cqrs.LocalCircuitBreaker()
+    events = cqrs.EventMap()
+    events.bind(Told, cqrs.EventHandlerFallback(made_to_listen(), OnAnything, circuit_breaker=breaker))
+    events.bind(Heard, cqrs.EventHandlerFallback(made_to_listen(), OnAnything, circuit_breaker=breaker))
+    (problem,) = events.problems()
+
+    assert isinstance(problem, errors.CircuitNotUnique)
 
 
 def test_one_handler_may_serve_several_events() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from dataclasses import dataclass
@@ -61,8 +62,17 @@ class CircuitBreaker(Protocol):
 
 
 def missing_breaker_methods(thing: object) -> list[str]:
-    """List what *thing* lacks of a :class:`CircuitBreaker`."""
-    return [] if not isinstance(thing, type) and callable(getattr(thing, "acquire", None)) else ["acquire"]
+    """List what *thing* lacks of a :class:`CircuitBreaker`; a lock has an ``acquire`` too, but not for a circuit."""
+    acquire = getattr(thing, "acquire", None)
+    if isinstance(thing, type) or not callable(acquire):
+        return ["acquire"]
+    try:
+        inspect.signature(acquire).bind("circuit")
+    except TypeError:
+        return ["acquire"]
+    except ValueError:  # some that are written in C do not tell what they take
+        pass
+    return []
 
 
 class LocalCircuitBreaker:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -12,6 +16,8 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import bootstrap, errors
 from cqrs_core.concurrency import Gate, open_task_group
+from cqrs_core.resilience.calls import with_fallback
+from cqrs_core.resilience.streams import stream_with_fallback
 from cqrs_core.testing import VirtualClock
 
 NO_JITTER = cqrs.RetryPolicy(max_attempts=3, delay_s=1, backoff=2, jitter=0)
@@ -564,6 +570,12 @@ class OtherRequest(cqrs.Request[str]):
     pass
 
 
+class Spelling(cqrs.StreamingRequestHandler[Ask, str]):
+    async def handle(self, request: Ask) -> AsyncIterator[str]:
+        for letter in request.text:
+            yield letter
+
+
 class OtherHandler(cqrs.RequestHandler[OtherRequest, str]):
     async def handle(self, request: OtherRequest) -> str:
         return ""
@@ -578,6 +590,7 @@ class OtherHandler(cqrs.RequestHandler[OtherRequest, str]):
         ({"timeout_s": float("nan")}, "timeout_s is nan"),
         ({"timeout_s": float("inf")}, "timeout_s is inf"),
         ({"timeout_s": True}, "timeout_s is True"),
+        ({"timeout_s": 10**400}, "timeout_s is 1000000"),
         ({"timeout_s": "5"}, "timeout_s is '5'"),
     ],
 )
@@ -597,8 +610,27 @@ async def test_an_option_that_means_nothing_is_told_when_wired(
     ("rules", "expected"),
     [
         (cqrs.RequestHandlerFallback(Primary, OtherHandler), "OtherHandler"),
-        (cqrs.RequestHandlerFallback(Primary, Counting), "Counting"),
-        (cqrs.RequestHandlerFallback(Primary, None), "None"),
+        (
+            cqrs.RequestHandlerFallback(Primary, Spelling),
+            (
+                "Ask is bound to Spelling (in RequestHandlerFallback(Primary, Spelling)), which cannot handle it. Its "
+                "primary does not answer by a stream: give it a fallback that derives from RequestHandler."
+            ),
+        ),
+        (
+            cqrs.RequestHandlerFallback(Spelling, [FirstLink]),
+            (
+                "Ask is bound to FirstLink (in RequestHandlerFallback(Spelling, [FirstLink])), which cannot handle it. "
+                "Its primary answers by a stream: give it a fallback that derives from StreamingRequestHandler."
+            ),
+        ),
+        (
+            cqrs.RequestHandlerFallback(Primary, None),
+            (
+                "Ask is bound to None (in RequestHandlerFallback(Primary, None)), which cannot handle it. Bind a class "
+                "that derives from RequestHandler or StreamingRequestHandler."
+            ),
+        ),
         (cqrs.RequestHandlerFallback(Primary, []), "Ask"),
         (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=ValueError), "failure_exceptions is"),  # type: ignore[arg-type]
         (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(3,)), "failure_exceptions is (3,)"),  # type: ignore[arg-type]
@@ -606,7 +638,14 @@ async def test_an_option_that_means_nothing_is_told_when_wired(
         (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=object()), "circuit_breaker is <object"),  # type: ignore[arg-type]
         (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=Breaker), "circuit_breaker is <class"),  # type: ignore[arg-type]
         (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker="braker"), "braker"),
-        (cqrs.EventHandlerFallback(Primary, Second), "EventHandlerFallback"),
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=asyncio.Lock()), "circuit_breaker is <async"),  # type: ignore[arg-type]
+        (
+            cqrs.EventHandlerFallback(Primary, Second),
+            (
+                "Ask is bound to EventHandlerFallback(Primary, Second), which cannot handle it. It is for other messages: "
+                "bind a RequestHandlerFallback of the two."
+            ),
+        ),
     ],
 )
 async def test_a_fallback_that_cannot_work_is_told_when_wired(app: cqrs.App, rules: Any, expected: str) -> None:
@@ -699,7 +738,11 @@ async def test_an_event_fallback_without_a_fallback_is_told_when_wired(app: cqrs
     app.events.bind(Asked, cqrs.EventHandlerFallback(OnAsked, None, circuit_breaker=Breaker()))
     with pytest.raises(cqrs.WiringError) as caught:
         await app.__aenter__()
-    assert [errors.NotAHandler] == [type(problem) for problem in caught.value.problems]
+    (problem,) = caught.value.problems
+    assert (
+        "Asked is bound to None (in EventHandlerFallback(OnAsked, None)), which cannot handle it. Bind a class that "
+        "derives from EventHandler."
+    ) == str(problem)
 
 
 async def test_the_same_error_of_both_is_not_its_own_cause(app: cqrs.App, script: Script) -> None:
@@ -711,3 +754,48 @@ async def test_the_same_error_of_both_is_not_its_own_cause(app: cqrs.App, script
         with pytest.raises(ConnectionError) as caught:
             await app.send(Ask())
     assert caught.value.__cause__ is None
+
+
+class Watched(Exception):
+    """An error that can be watched, which built-in ones cannot."""
+
+
+@pytest.mark.parametrize("fallback_fails", [False, True])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["call", "stream"])
+async def test_an_error_is_freed_as_soon_as_it_was_dealt_with(
+    caplog: pytest.LogCaptureFixture, *, is_stream: bool, fallback_fails: bool
+) -> None:
+    """Its traceback holds the frames of the call, with all that is in them; were it held by one, that would be long."""
+    caplog.set_level(logging.ERROR, "cqrs_core.resilience.calls")  # records hold errors as well
+    raised: list[weakref.ref[Watched]] = []
+
+    def error() -> Watched:
+        new = Watched()
+        raised.append(weakref.ref(new))
+        return new
+
+    async def fail(_: Any) -> None:
+        raise error()
+
+    async def fail_to_stream(_: Any) -> AsyncIterator[int]:
+        raise error()
+        yield
+
+    async def answer(_: Any) -> None:
+        return None
+
+    async def stream(_: Any) -> AsyncIterator[int]:
+        yield 1
+
+    rules = cqrs.RequestHandlerFallback(Primary, Second)
+    gc.disable()
+    try:
+        with suppress(Watched):
+            if is_stream:
+                guarded = stream_with_fallback(fail_to_stream, fail_to_stream if fallback_fails else stream, rules, "")
+                [number async for number in guarded(Ask())]
+            else:
+                await with_fallback(fail, fail if fallback_fails else answer, rules, "")(Ask())
+        assert [None] * (1 + fallback_fails) == [watched() for watched in raised]
+    finally:
+        gc.enable()

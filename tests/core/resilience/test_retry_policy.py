@@ -77,11 +77,11 @@ def test_by_default_every_error_is_worth_five_attempts() -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        *(("max_attempts", value) for value in (0, -1, 1.5, math.inf, "5", None)),
-        *(("delay_s", value) for value in (-0.1, math.inf, math.nan, "1", None)),
-        *(("backoff", value) for value in (0.9, 0, math.inf, math.nan, "2")),
-        *(("max_delay_s", value) for value in (-1, math.inf, math.nan, None)),
-        *(("jitter", value) for value in (-0.1, 1.1, math.nan, "full")),
+        *(("max_attempts", value) for value in (0, -1, 1.5, math.inf, "5", None, True)),
+        *(("delay_s", value) for value in (-0.1, math.inf, math.nan, "1", None, True, 10**400)),
+        *(("backoff", value) for value in (0.9, 0, math.inf, math.nan, "2", True, 10**400)),
+        *(("max_delay_s", value) for value in (-1, math.inf, math.nan, None, 10**400)),
+        *(("jitter", value) for value in (-0.1, 1.1, math.nan, "full", True, 10**400)),
         *(("retry_on", value) for value in (ValueError, [ValueError], (int,), ("x",), (BaseException,), None)),
         *(("give_up_on", value) for value in (KeyError, (KeyError(),), ((KeyError,),))),
     ],
@@ -93,6 +93,19 @@ def test_an_option_outside_its_bounds_is_refused(option: str, value: Any) -> Non
 
     assert (option, str(value)) == (caught.value.option, str(caught.value.value))
     assert "It must be" in str(caught.value)
+
+
+def test_a_number_that_is_too_long_to_be_written_is_refused_like_others() -> None:
+    """Python writes no int of more than 4,300 digits, and raises a ValueError of its own."""
+    with pytest.raises(InvalidOption, match="^delay_s is <int object at"):
+        RetryPolicy(delay_s=10**5000)
+
+
+def test_the_largest_numbers_can_be_reckoned_with() -> None:
+    """Whether they are of one type or another."""
+    policy = RetryPolicy(delay_s=1e300, backoff=10**300, max_delay_s=10**308, jitter=1)
+
+    assert [1e300, 10**308] == [policy.delay_after(attempt, lambda: 0) for attempt in (1, 2)]
 
 
 @pytest.mark.parametrize(

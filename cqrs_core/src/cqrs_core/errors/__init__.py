@@ -55,6 +55,8 @@ from cqrs_core.errors.storing import (
     UnpublishableEnvelope,
 )
 from cqrs_core.errors.wiring import (
+    CircuitNotUnique,
+    ConflictingBindings,
     DuplicateHandler,
     EmptyChain,
     HandlerIncomplete,
@@ -77,9 +79,11 @@ __all__ = [
     "BrokerNotStarted",
     "BrokerUnavailable",
     "CaptiveDependency",
+    "CircuitNotUnique",
     "CircuitOpen",
     "CommitInDoubt",
     "ContainerWithoutScopes",
+    "ConflictingBindings",
     "CqrsError",
     "DependencyCycle",
     "DuplicateHandler",

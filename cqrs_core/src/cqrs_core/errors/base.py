@@ -34,7 +34,14 @@ class InvalidOption(CqrsError, ValueError):
         self.option = option
         self.value = value
         self.expected = expected
-        super().__init__(f"{option} is {value!r}. It must be {expected}.")
+        super().__init__(f"{option} is {_shown(value)}. It must be {expected}.")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # of an int with more digits than Python writes
+        return object.__repr__(value)
 
 
 class ExtraMissing(CqrsError, ImportError):

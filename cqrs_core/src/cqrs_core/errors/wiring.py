@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.errors.base import CqrsError, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class WiringError(CqrsError, TypeError):
@@ -50,16 +50,25 @@ class NotAHandler(CqrsError, TypeError):
     Attributes:
         handler: What was given.
         message_type: The message that it was bound to.
-        expected: The names of the handler bases that would do.
+        expected: The names of what would do.
     """
 
-    def __init__(self, handler: object, message_type: object, expected: Sequence[str]) -> None:
+    def __init__(
+        self,
+        handler: object,
+        message_type: object,
+        expected: Sequence[str],
+        *,
+        within: object = None,
+        cure: str = "",
+    ) -> None:
         self.handler = handler
         self.message_type = message_type
         self.expected = tuple(expected)
+        place = "" if within is None else f" (in {within!r})"
         super().__init__(
-            f"{name_of(message_type)} is bound to {name_of(handler)}, which cannot handle it. "
-            f"Bind a class that derives from {' or '.join(self.expected)}."
+            f"{name_of(message_type)} is bound to {name_of(handler)}{place}, which cannot handle it. "
+            + (cure or f"Bind a class that derives from {' or '.join(self.expected)}.")
         )
 
 
@@ -174,6 +183,49 @@ class DuplicateHandler(CqrsError, KeyError):
         )
 
 
+class ConflictingBindings(CqrsError, KeyError):
+    """
+    An event was bound to the same handler twice, with different options; the handler runs once for an event.
+
+    Attributes:
+        event_type: The event.
+        handler: The handler class.
+        bound: The options in which the two differ, as they were given first.
+        refused: The same, as they were given then.
+    """
+
+    def __init__(
+        self, event_type: object, handler: type, bound: Mapping[str, object], refused: Mapping[str, object]
+    ) -> None:
+        self.event_type = event_type
+        self.handler = handler
+        self.bound = dict(bound)
+        self.refused = dict(refused)
+        super().__init__(
+            f"{name_of(event_type)} is bound to {name_of(handler)} twice: with {_options(bound)}, and then with "
+            f"{_options(refused)}. It runs once for each event. Remove one of the two."
+        )
+
+
+class CircuitNotUnique(CqrsError, ValueError):
+    """
+    Two classes have one name, as those that a function makes, and the circuit breaker that both have knows them by it.
+
+    Attributes:
+        circuit: The name.
+        message_types: What the two are bound to.
+    """
+
+    def __init__(self, circuit: str, message_types: tuple[object, object]) -> None:
+        self.circuit = circuit
+        self.message_types = message_types
+        first, second = map(name_of, message_types)
+        super().__init__(
+            f"{first} and {second} are bound to two classes of one name, {circuit}, and to one circuit breaker, which "
+            "would take the two for one. Give one of them another __qualname__, or another breaker."
+        )
+
+
 class EmptyChain(CqrsError, ValueError):
     """
     A request was bound to a chain without handlers.
@@ -236,6 +288,10 @@ class MiddlewareUnusable(CqrsError, TypeError):
         self.middleware = middleware
         self.kind = kind
         super().__init__(f"The middleware {type(middleware).__qualname__} cannot wrap a {kind}: it needs {expected}.")
+
+
+def _options(options: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={name_of(value)}" for name, value in options.items())
 
 
 def _names(handlers: object) -> str:

@@ -106,8 +106,11 @@ def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback, cir
             return await fallback(message)
         except EventHandlersFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - raised again, with the first
-            raise_from(error, failure)
+        except Exception as error:
+            add_cause(error, failure)
+            raise
+        finally:
+            del failure  # its traceback holds this frame: neither would be freed before the next collection
 
     return handle_or_fall_back
 
@@ -125,8 +128,7 @@ def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object
     return True
 
 
-def raise_from(error: Exception, cause: Exception) -> None:
-    """Raise *error* with *cause*, unless it has one of its own."""
+def add_cause(error: Exception, cause: Exception) -> None:
+    """Say that *error* came of *cause*, unless it has a cause of its own."""
     if error.__cause__ is None and error is not cause:
         error.__cause__ = cause
-    raise error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+#: The largest number that has a place in arithmetic with others: an int may be larger, and infinity is.
+_LARGEST = sys.float_info.max
 _BOUNDS = (
-    ("delay_s", 0, math.inf, "a number of seconds, 0 or more"),
-    ("backoff", 1, math.inf, "a number, at least 1"),
-    ("max_delay_s", 0, math.inf, "a number of seconds, 0 or more"),
+    ("delay_s", 0, _LARGEST, "a number of seconds, 0 or more"),
+    ("backoff", 1, _LARGEST, "a number, at least 1"),
+    ("max_delay_s", 0, _LARGEST, "a number of seconds, 0 or more"),
     ("jitter", 0, 1, "a number from 0 to 1"),
 )
 
@@ -54,10 +56,11 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts  # options come from programs that no type checker has seen
-        check("max_attempts", attempts, isinstance(attempts, int) and attempts >= 1, "a whole number, at least 1")
+        is_count = isinstance(attempts, int) and not isinstance(attempts, bool) and attempts >= 1
+        check("max_attempts", attempts, is_count, "a whole number, at least 1")
         for name, lowest, highest, expected in _BOUNDS:
             number = getattr(self, name)
-            is_number = isinstance(number, (int, float)) and math.isfinite(number)
+            is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
             check(name, number, is_number and lowest <= number <= highest, expected)
         for name in ("retry_on", "give_up_on"):
             classes = getattr(self, name)

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.errors import EventHandlersFailed
-from cqrs_core.resilience.calls import calls_for_fallback, delay_before_next, permit_of, raise_from
+from cqrs_core.resilience.calls import add_cause, calls_for_fallback, delay_before_next, permit_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -95,7 +95,10 @@ def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallba
                     yield answer
         except EventHandlersFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - raised again, with the first
-            raise_from(error, failure)
+        except Exception as error:
+            add_cause(error, failure)
+            raise
+        finally:
+            del failure  # its traceback holds this frame, as in with_fallback
 
     return stream_or_fall_back
