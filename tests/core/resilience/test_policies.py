@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -378,6 +378,96 @@ async def test_a_cancelled_send_is_no_timeout(app: cqrs.App, script: Script) -> 
     assert ["acquire Primary", "abandoned"] == breaker.told
 
 
+@pytest.mark.parametrize("make_clock", [lambda: None, VirtualClock], ids=["machine's clock", "another"])
+@pytest.mark.parametrize("request_", [Ask(), Count()], ids=["call", "stream"])
+def test_a_send_that_is_cancelled_while_a_handler_that_timed_out_cleans_up_has_ended(
+    request_: Any, make_clock: Callable[[], VirtualClock | None]
+) -> None:
+    """asyncio: whoever cancels from outside has the last word; the next attempt would be against it."""
+    log: list[str] = []
+
+    async def main() -> None:
+        clock = make_clock()
+        app = cqrs.App("slow to end", clock=clock)
+        cleans_up = asyncio.Event()
+
+        async def act() -> None:
+            log.append("begins")
+            current = asyncio.current_task()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                log.append("cleans up")
+                cleans_up.set()
+                assert current is task is asyncio.current_task()  # DESIGN 4.1: in the caller's task
+                await asyncio.Event().wait()
+
+        class Stubborn(cqrs.RequestHandler[Ask, str]):
+            async def handle(self, request: Ask) -> str:
+                await act()
+                return ""
+
+        class StubbornStream(cqrs.StreamingRequestHandler[Count, int]):
+            async def handle(self, request: Count) -> AsyncIterator[int]:
+                await act()
+                yield 1
+
+        policies: dict[str, Any] = {"timeout_s": 1e-9, "retry": cqrs.RetryPolicy(delay_s=0)}
+        app.requests.bind(Ask, Stubborn, **policies)
+        app.requests.bind(Count, StubbornStream, **policies)
+
+        async def call() -> None:
+            if isinstance(request_, Ask):
+                await app.send(request_)
+            else:
+                await anext(app.stream(request_))
+
+        async with app:
+            task = asyncio.ensure_future(call())
+            if clock is not None:
+                await pass_time(clock, 1)
+            await cleans_up.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert ["begins", "cleans up"] == log
+
+
+def test_a_deadline_inside_another_is_told_from_it() -> None:
+    """asyncio: each takes its own cancellation for its own, and no other's."""
+
+    async def main() -> list[str]:
+        app = cqrs.App("nested")
+        log: list[str] = []
+
+        class Inner(cqrs.RequestHandler[Count, int]):
+            async def handle(self, request: Count) -> int:
+                await asyncio.Event().wait()
+                return 0
+
+        class Outer(cqrs.RequestHandler[Ask, str]):
+            async def handle(self, request: Ask) -> str:
+                try:
+                    await app.send(Count())
+                except errors.HandlerTimedOut as error:
+                    log.append(error.handler.__name__)
+                await asyncio.Event().wait()
+                return ""
+
+        app.requests.bind(Count, Inner, timeout_s=1e-9)
+        app.requests.bind(Ask, Outer, timeout_s=0.05)
+        async with app:
+            try:
+                await app.send(Ask())
+            except errors.HandlerTimedOut as error:
+                log.append(error.handler.__name__)
+        return log
+
+    assert ["Inner", "Outer"] == asyncio.run(main())
+
+
 async def test_each_item_of_a_stream_has_the_time_for_itself(
     app: cqrs.App, script: Script, clock: VirtualClock
 ) -> None:
@@ -642,8 +732,8 @@ async def test_an_option_that_means_nothing_is_told_when_wired(
         (
             cqrs.EventHandlerFallback(Primary, Second),
             (
-                "Ask is bound to EventHandlerFallback(Primary, Second), which cannot handle it. It is for other messages: "
-                "bind a RequestHandlerFallback of the two."
+                "Ask is bound to EventHandlerFallback(Primary, Second), which cannot handle it. It is for other "
+                "messages: bind a RequestHandlerFallback of the two."
             ),
         ),
     ],

@@ -8,7 +8,7 @@ asyncio and trio are both served. Neither is imported here before it is needed: 
 from __future__ import annotations
 
 from cqrs_core.concurrency.cancel_scope import CancelScope, move_on_after, open_cancel_scope
-from cqrs_core.concurrency.cancellations import as_failure
+from cqrs_core.concurrency.cancellations import as_failure, watched
 from cqrs_core.concurrency.loops import Gate, current_task, sleep
 from cqrs_core.concurrency.once import Once
 from cqrs_core.concurrency.run_all import run_all
@@ -28,4 +28,5 @@ __all__ = [
     "run_shielded",
     "run_within",
     "sleep",
+    "watched",
 ]

@@ -6,7 +6,7 @@ import abc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.concurrency.cancellations import as_failure, ask_to_end, asked_to_end, take_back
+from cqrs_core.concurrency.cancellations import as_failure, ask_to_end, asked_to_end, take_back, watched
 from cqrs_core.concurrency.loops import is_asyncio_running, running_trio
 from cqrs_core.errors import NoEventLoop, TaskGroupClosed
 
@@ -222,7 +222,7 @@ async def run_within(seconds: float, work: Work, sleep: Callable[[float], Awaita
             group.cancel()
 
         group.start(expire)
-        await work()
+        await watched(work())
         is_done = True
         group.cancel()
     return is_done

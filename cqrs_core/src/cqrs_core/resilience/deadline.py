@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import move_on_after, run_within
+from cqrs_core.concurrency import move_on_after, run_within, watched
 from cqrs_core.errors import HandlerTimedOut
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Deadline:
         result: Any = _NONE
         if isinstance(self._clock, SystemClock):
             with move_on_after(self._timeout_s):  # a tenth of what a task beside it would cost
-                result = await function(argument)
+                result = await watched(function(argument))
         else:
 
             async def call() -> None:
