@@ -87,6 +87,17 @@ class Second(_Asking):
     name = "second"
 
 
+class SecondAlone(cqrs.RequestHandler[Ask, str]):
+    async def handle(self, request: Ask) -> str:
+        return "second answers"
+
+
+class Spelling(cqrs.StreamingRequestHandler[Ask, str]):
+    async def handle(self, request: Ask) -> AsyncIterator[str]:
+        for letter in request.text:
+            yield letter
+
+
 class _Link(cqrs.CORRequestHandler[Ask, str]):
     name = ""
 
@@ -248,6 +259,53 @@ async def test_failing_event_handlers_are_no_reason_to_do_the_command_again(
     assert ["primary", "primary"] == script.log
     assert ["acquire Primary", "succeeded"] == breaker.told
     assert [] == clock.slept
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["call", "stream"])
+async def test_failing_event_handlers_of_another_command_are_no_failure_of_the_one_that_sent_it(
+    script: Script, *, is_stream: bool
+) -> None:
+    """That command has taken effect; for the breaker of its sender, the call was answered."""
+    breaker = Breaker()
+    app = cqrs.App("nested")
+
+    class Sending(cqrs.RequestHandler[Ask, str]):
+        async def handle(self, request: Ask) -> str:
+            script.log.append("sends")
+            return await app.send(Sent())
+
+    class StreamingAndSending(cqrs.StreamingRequestHandler[Ask, str]):
+        async def handle(self, request: Ask) -> AsyncIterator[str]:
+            script.log.append("sends")
+            yield await app.send(Sent())
+
+    class Sent(cqrs.Request[str]):
+        pass
+
+    class SentHandler(cqrs.RequestHandler[Sent, str]):
+        async def handle(self, request: Sent) -> str:
+            self.events.append(Asked("sent"))
+            return "done"
+
+    class Failing(cqrs.EventHandler[Asked]):
+        async def handle(self, event: Asked) -> None:
+            raise KeyError("an event's")
+
+    primary = StreamingAndSending if is_stream else Sending
+    fallback = Spelling if is_stream else SecondAlone
+    rules = cqrs.RequestHandlerFallback(primary, fallback, circuit_breaker=breaker)
+    app.requests.bind(Ask, rules, retry=cqrs.RetryPolicy(delay_s=0))
+    app.requests.bind(Sent, SentHandler)
+    app.events.bind(Asked, Failing)
+    async with app:
+        with pytest.raises(cqrs.EventHandlersFailed) as caught:
+            if is_stream:
+                [answer async for answer in app.stream(Ask())]
+            else:
+                await app.send(Ask())
+    assert "done" == caught.value.response
+    assert ["sends"] == script.log
+    assert [f"acquire {primary.__name__}", "succeeded"] == breaker.told
 
 
 async def test_middlewares_run_once_however_many_attempts_there_are(
@@ -658,12 +716,6 @@ def test_policies_work_in_mediators_of_the_bootstrap_functions(script: Script) -
 
 class OtherRequest(cqrs.Request[str]):
     pass
-
-
-class Spelling(cqrs.StreamingRequestHandler[Ask, str]):
-    async def handle(self, request: Ask) -> AsyncIterator[str]:
-        for letter in request.text:
-            yield letter
 
 
 class OtherHandler(cqrs.RequestHandler[OtherRequest, str]):

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # In all of these: EventHandlersFailed is no failure of what is guarded. The command has taken effect, and doing it
-# again, or something else in its place, would be wrong.
+# again, or something else in its place, would be wrong. It may also be that of another command, which the handler has
+# sent: nothing in it tells. A breaker hears of either that the call succeeded. Were it no verdict, a circuit would not
+# close as long as a handler of events is broken; and a handler that could send a command has got somewhere, so that to
+# close too early costs no more than as many failures as open the circuit again.
 
 
 def retried(handle: Handle, policy: RetryPolicy, clock: Clock) -> Handle:
