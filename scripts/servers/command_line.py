@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 from . import debian
 from .control import Control
 from .folders import usual_folder
+from .mariadb import MARIADB
+from .postgres import POSTGRES
 from .redis import REDIS
 from .service import Server, Service, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SERVICES = (REDIS,)
+SERVICES = (REDIS, POSTGRES, MARIADB)
 
 HELP = """\
 Start, find and stop the real servers that some tests need, on free ports of 127.0.0.1, with their data in a temporary
@@ -53,7 +55,7 @@ def start(control: Control, services: Sequence[Service], install: Callable[[Sequ
         except ServiceError as problem:
             all_run = False
             say(f"scripts/services: {problem}")
-            services = [service for service in services if service not in missing]
+            services = [service for service in services if service.installed_at() is not None]
     for service in services:
         try:
             export(service, control.start(service))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pwd
 import shutil
 import socket
-import subprocess
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from . import folders
+from .commands import account_of, make_data, spawn, take
 from .processes import Patience, beginning, end, is_running
 from .service import Server, Service, ServiceError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -26,14 +25,6 @@ ATTEMPTS = 3
 
 #: All that is ever written into the folder of a service.
 _OUR_NAMES = {"data", "log", "server.json", "server.new"}
-
-
-class Account(TypedDict, total=False):
-    """The arguments of Popen that make a process run as somebody else."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
 
 
 def free_port() -> int:
@@ -52,6 +43,7 @@ class Control:
 
     Args:
         ports: Proposes a port for the next server.
+        prepared_within_s: How long each step may take that prepares the data of a server.
         ready_within_s: How long a server may take to answer for the first time.
         ends_within_s: How long a server may take to end when asked, before it is killed.
 
@@ -65,6 +57,7 @@ class Control:
         *,
         ports: Callable[[], int] = free_port,
         patience: Patience | None = None,
+        prepared_within_s: float = 120,
         ready_within_s: float = 30,
         ends_within_s: float = 10,
     ) -> None:
@@ -73,21 +66,25 @@ class Control:
         self._folder = folder
         self._ports = ports
         self._patience = patience or Patience()
+        self._prepared_within_s = prepared_within_s
         self._ready_within_s = ready_within_s
         self._ends_within_s = ends_within_s
         self._children: list[subprocess.Popen[bytes]] = []
 
     def running(self, service: Service) -> Server | None:
         """Answer the server that was started here, by whichever run, and has not ended."""
+        server = self._last(service)
+        return server if server is not None and is_running(server) else None
+
+    def _last(self, service: Service) -> Server | None:
         try:
-            server = Server(**json.loads(self._record(service).read_text(encoding="utf-8")))
+            return Server(**json.loads(self._record(service).read_text(encoding="utf-8")))
         except (
             FileNotFoundError,
             TypeError,
             json.JSONDecodeError,
         ):  # never started; cut off when the machine went down
             return None
-        return server if is_running(server) else None
 
     def answers(self, service: Service, server: Server) -> bool:
         """Answer whether *server* serves requests now."""
@@ -100,8 +97,11 @@ class Control:
         """
         Answer a server that is ready: the one that runs, or a new one. One that runs and does not answer is replaced.
 
+        After one that was killed, or replaced, the new one has its data and if possible its port.
+
         Raises:
-            ServiceError: The program is missing, ended by itself or was not ready in time; nothing of it is left.
+            ServiceError: The program is missing, ended by itself, or it or its data was not ready in time; nothing of
+                it is left.
         """
         program = service.installed_at()
         if program is None:
@@ -111,8 +111,7 @@ class Control:
             if server is not None and self.answers(service, server):
                 return server
             try:
-                self._discard(service)
-                return self._launch(service, program)
+                return self._resume(service, program) or self._begin(service, program)
             except BaseException:  # also when interrupted by the keyboard
                 self._discard(service)
                 raise
@@ -130,14 +129,43 @@ class Control:
             self._folder.rmdir()
         return was_running
 
-    def _launch(self, service: Service, program: str) -> Server:
+    def _resume(self, service: Service, program: str) -> Server | None:
+        """Go on with what the last server left, killed or frozen; answer None if there is nothing, or it is no use."""
+        last = self._last(service)
+        if last is None or not self._data(service).is_dir():
+            return None
+        self._end(service)
+        for name in service.leftovers:
+            (self._data(service) / name).unlink(missing_ok=True)
+        # Its own port, for those who still know it. Another program may have that by now.
+        for port in (last.port, self._ports()):
+            process, server = self._spawn(service, program, port)
+            if self._is_up(service, process, server):
+                return server
+        return None
+
+    def _begin(self, service: Service, program: str) -> Server:
+        """Start a server on new data."""
         for _ in range(ATTEMPTS):
             self._discard(service)
-            process, server = self._spawn(service, program)
+            self._prepare(service, program)
+            process, server = self._spawn(service, program, self._ports())
             if self._is_up(service, process, server):
                 return server
             # Most likely another program took the port first: another port, then.
         raise ServiceError(f"{service.name} ended by itself, {ATTEMPTS} times. It said: {self._said(service)}")
+
+    def _prepare(self, service: Service, program: str) -> None:
+        data, account = self._data(service), account_of(service.account)
+        make_data(data, account)
+        for step in service.prepare(program, data):
+            try:
+                with self._log(service).open("wb") as log:
+                    take(step, data, log=log, account=account, within_s=self._prepared_within_s)
+            except ServiceError as problem:
+                raise ServiceError(
+                    f"{service.name} could not be prepared: {problem}. It said: {self._said(service)}"
+                ) from problem
 
     def _is_up(self, service: Service, process: subprocess.Popen[bytes], server: Server) -> bool:
         """Wait until the server answers, or has ended; answer which."""
@@ -149,28 +177,11 @@ class Control:
             )
         return process.poll() is None
 
-    def _spawn(self, service: Service, program: str) -> tuple[subprocess.Popen[bytes], Server]:
-        data = self._folder / service.name / "data"
-        data.mkdir(mode=0o700)
-        account = _account(service.account)
-        if account:
-            os.chown(data, account["user"], account["group"])
-        port = self._ports()
+    def _spawn(self, service: Service, program: str, port: int) -> tuple[subprocess.Popen[bytes], Server]:
+        data = self._data(service)
+        command = [program, *service.arguments(data, port)]
         with self._log(service).open("wb") as log:
-            # Not the streams of this process: $(scripts/services start) waits until the last who has them closes them.
-            # A session of its own: Ctrl-C at the terminal is not for the server.
-            try:
-                process = subprocess.Popen(
-                    [program, *service.arguments(data, port)],
-                    cwd=data,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    **account,
-                )
-            except OSError as error:  # not for this machine; or this account may not reach its data, or the program
-                raise ServiceError(f"{program} cannot be run in {data}: {error}") from error
+            process = spawn(command, data, log=log, account=account_of(service.account))
         self._children.append(process)
         server = Server(process.pid, beginning(process.pid) or "ended at once", port)
         # Before it is ready: if this process is killed now, the next still knows what to end.
@@ -182,19 +193,27 @@ class Control:
 
     def _discard(self, service: Service) -> None:
         """End the server if it runs and empty its folder, which stays: the lock is on it."""
-        server = self.running(service)
-        if server is not None:
-            end(server, within_s=self._ends_within_s, patience=self._patience)
-        self._reap()
+        self._end(service)
         folder = self._folder / service.name
         if foreign := sorted({path.name for path in folder.iterdir()} - _OUR_NAMES):
             raise ServiceError(f"{folder} holds what was not made here: {', '.join(foreign)}. Name another folder.")
-        shutil.rmtree(folder / "data", ignore_errors=True)
+        # First the record: without it nobody takes for whole what is left when this is cut off.
+        self._record(service).unlink(missing_ok=True)
+        shutil.rmtree(self._data(service), ignore_errors=True)
         for path in folder.iterdir():
             path.unlink()
 
+    def _end(self, service: Service) -> None:
+        server = self.running(service)
+        if server is not None:
+            end(server, politely=service.ends_on, within_s=self._ends_within_s, patience=self._patience)
+        self._reap()
+
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
+
+    def _data(self, service: Service) -> Path:
+        return self._folder / service.name / "data"
 
     def _record(self, service: Service) -> Path:
         return self._folder / service.name / "server.json"
@@ -205,14 +224,3 @@ class Control:
     def _said(self, service: Service) -> str:
         lines = self._log(service).read_text(encoding="utf-8", errors="replace").split("\n")
         return "\n".join(lines[-6:]).strip() or "nothing."
-
-
-def _account(name: str) -> Account:
-    """Answer how to become *name*, when this is root; whoever else starts a server is its owner."""
-    if os.geteuid() != 0:
-        return {}
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:  # not installed from the Debian package, which would have made the account
-        entry = pwd.getpwnam("nobody")
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}

@@ -19,18 +19,37 @@ POLL_S = 0.02
 
 
 def beginning(pid: int) -> str | None:
+    """Answer when a process began; None when there is none, or only its exit code is left."""
+    fields = _fields(pid)
+    return None if fields is None or fields[0] in {b"Z", b"X"} else fields[22 - 3].decode()
+
+
+def parent(pid: int) -> int | None:
+    """Answer the process that a process is a child of; None when there is none."""
+    fields = _fields(pid)
+    return None if fields is None else int(fields[4 - 3])
+
+
+def _fields(pid: int) -> list[bytes] | None:
     """
-    Answer when a process began; None when there is none, or only its exit code is left.
+    Answer what the kernel tells of a process, from its field 3 on; None when there is none.
 
     Source:
-        proc_pid_stat(5): the name, in brackets, may hold anything; state is field 3, starttime field 22.
+        proc_pid_stat(5): the name, in brackets, may hold anything; state is field 3, ppid 4, starttime 22.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(b")")[2].split()
-    return None if fields[0] in {b"Z", b"X"} else fields[22 - 3].decode()
+    return stat.rpartition(b")")[2].split()
+
+
+def command_line(pid: int) -> list[bytes]:
+    """Answer the program and the arguments of a process, of another user's too; none when there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def is_running(server: Server) -> bool:
@@ -57,22 +76,23 @@ class Patience:
         return True
 
 
-def end(server: Server, *, within_s: float, patience: Patience) -> None:
+def end(server: Server, *, politely: signal.Signals = signal.SIGTERM, within_s: float, patience: Patience) -> None:
     """
     End a server: politely, then by force. One that is gone is left in peace, whoever has its pid now.
 
     Args:
+        politely: The signal that asks it.
         within_s: How long it may take after each of the two.
 
     Raises:
         ServiceError: It runs on, stuck in the kernel.
     """
-    for how in (signal.SIGTERM, signal.SIGKILL):
+    for how in (politely, signal.SIGKILL):
         if not is_running(server):
             return
         try:
             os.kill(server.pid, how)
-            os.kill(server.pid, signal.SIGCONT)  # a frozen one would see SIGTERM only when it is thawed
+            os.kill(server.pid, signal.SIGCONT)  # a frozen one would see the first only when it is thawed
         except ProcessLookupError:
             return
         if patience.wait(lambda: not is_running(server), within_s=within_s):

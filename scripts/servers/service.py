@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGTERM, Signals
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,24 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """
+    A command that makes something of an empty data folder; exit code 0 says that it did.
+
+    Attributes:
+        text: What it reads from its standard input.
+    """
+
+    command: Sequence[str]
+    text: str = ""
+
+
+def no_steps(_program: str, _data: Path) -> list[Step]:
+    """Answer what has to be done for a server that needs nothing but an empty folder."""
+    return []
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """
     The description of a service.
@@ -36,14 +55,22 @@ class Service:
         name: What is typed to choose it.
         packages: The Debian packages that bring it.
         program: The command that is the server; it is installed when this one is found.
-        arguments: Answers them for a data folder, which exists, is empty and is the server's own, and for a port of
-            127.0.0.1. The server must stay in the foreground.
+        arguments: Answers them for a data folder, which exists and is the server's own, and for a port of 127.0.0.1.
+            The folder is as :attr:`prepare` left it, or as the last server did, which may have been killed. The server
+            must stay in the foreground.
         is_ready: Answers, within about a second, whether **this very process** serves requests. Another program may
             have taken the port, so ask the server who it is. An OSError means: not yet.
         variable: The environment variable that tells the tests.
         url: Answers its value for a port.
         account: Who runs it when root starts it. A server without a password would lend root's rights to everybody
             on the machine.
+        prepare: Answers, for the path of the program and the data folder, the steps that have to be taken in the empty
+            folder before the first start, in their order and by the same account.
+        places: Patterns of folders below /, in which Debian may have put the program when it is not in PATH; the last
+            in the alphabet that has it is taken.
+        leftovers: Files in the data by which a killed server keeps the next from starting; they are removed between
+            the two.
+        ends_on: What asks the server to end soon, whoever is connected.
     """
 
     name: str
@@ -54,11 +81,17 @@ class Service:
     variable: str
     url: Callable[[int], str]
     account: str = "nobody"
+    prepare: Callable[[str, Path], Sequence[Step]] = no_steps
+    places: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    ends_on: Signals = SIGTERM
 
     def installed_at(self) -> str | None:
         """Answer the path of the program; None when it is not installed."""
-        # Debian keeps servers where only root's PATH looks.
+        # Debian keeps servers where only root's PATH looks, and some where no PATH does.
         places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]
+        for pattern in self.places:
+            places += sorted(map(str, Path("/").glob(pattern)), reverse=True)
         return shutil.which(self.program, path=os.pathsep.join(places))
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,12 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("scripts/services reads the processes of Linux", allow_module_level=True)
 
-from servers import debian
 from servers.command_line import SERVICES, main
 from servers.control import ATTEMPTS, Control, free_port
 from servers.folders import usual_folder
 from servers.processes import Patience, beginning, is_running
 from servers.redis import REDIS
-from servers.service import Server, Service, ServiceError
+from servers.service import Server, Service, ServiceError, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -104,6 +103,11 @@ def stranger() -> Iterator[Server]:
         assert Patience().wait(lambda: answers(server), within_s=30)
         yield server
         process.kill()
+
+
+def kill(server: Server) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+    assert Patience().wait(lambda: not is_running(server), within_s=30)
 
 
 def answers(server: Server) -> bool:
@@ -244,8 +248,7 @@ def test_a_server_that_was_killed_is_started_again(machine: Machine) -> None:
     service = fake()
     control = machine.control(service)
     killed = control.start(service)
-    os.kill(killed.pid, signal.SIGKILL)
-    assert Patience().wait(lambda: not is_running(killed), within_s=30)
+    kill(killed)
 
     server = control.start(service)
 
@@ -284,6 +287,137 @@ def test_a_pid_that_was_given_to_another_is_not_taken_for_ours(machine: Machine,
 
     assert stranger.pid != server.pid
     assert answers(stranger)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+def test_data_is_prepared_once_step_by_step(machine: Machine) -> None:
+    steps = [
+        Step(python("open('first', 'w').write(input())"), "what it was told"),
+        Step(python("import os; os.rename('first', 'second')")),
+    ]
+    service = replace(fake(), prepare=lambda *_: steps)
+    control = machine.control(service)
+    kill(control.start(service))
+
+    control.start(service)
+
+    assert [("second", "what it was told")] == [
+        (path.name, path.read_text()) for path in (machine.folder / service.name / "data").iterdir()
+    ]
+
+
+def test_a_step_that_fails_is_quoted(machine: Machine) -> None:
+    """And nothing is left of it that the next start could take for whole."""
+    service = replace(fake(), prepare=lambda *_: [Step(python("import sys; sys.exit('no room')"))])
+
+    with pytest.raises(ServiceError, match="fake could not be prepared: .* .exit code 1.. It said: no room"):
+        machine.control(service).start(service)
+
+    assert [] == list((machine.folder / service.name).iterdir())
+
+
+def test_a_step_without_an_end_is_ended(machine: Machine) -> None:
+    service = replace(fake(), prepare=lambda *_: [Step(python("import signal; signal.pause()"))])
+
+    with pytest.raises(ServiceError, match="was not done after 0 s"):
+        machine.control(service, prepared_within_s=0).start(service)
+
+
+def test_what_a_killed_server_wrote_and_its_port_are_there_again(machine: Machine) -> None:
+    """Those who know its address need not be told a new one."""
+    service = fake()
+    control = machine.control(service)
+    killed = control.start(service)
+    written = machine.folder / service.name / "data" / "written"
+    written.touch()
+    kill(killed)
+
+    server = control.start(service)
+
+    assert killed.port == server.port
+    assert written.exists()
+
+
+def test_when_the_port_is_taken_meanwhile_the_data_stays(machine: Machine) -> None:
+    service = fake()
+    control = machine.control(service)
+    killed = control.start(service)
+    written = machine.folder / service.name / "data" / "written"
+    written.touch()
+    kill(killed)
+
+    with socket.create_server(("127.0.0.1", killed.port)):
+        server = control.start(service)
+
+    assert killed.port != server.port
+    assert written.exists()
+
+
+#: Does not start when the files are there that its last words name.
+REFUSES = f"import os, sys\nif any(map(os.path.exists, sys.argv[2:])): sys.exit('refused')\n{FAKE}"
+
+
+def refusing(file: str) -> Service:
+    return replace(fake(), arguments=lambda _, port: ["-I", "-S", "-c", REFUSES, str(port), file])
+
+
+def test_data_with_which_no_server_starts_is_given_up(machine: Machine) -> None:
+    service = refusing("broken")
+    control = machine.control(service)
+    kill(control.start(service))
+    (machine.folder / service.name / "data" / "broken").touch()
+
+    assert answers(control.start(service))
+
+    assert [] == list((machine.folder / service.name / "data").iterdir())
+
+
+def test_a_stale_file_with_a_pid_does_not_keep_the_next_from_starting(machine: Machine) -> None:
+    """Nor does it cost the data."""
+    service = replace(refusing("pid"), leftovers=("pid", "of-which-there-is-none"))
+    control = machine.control(service)
+    kill(control.start(service))
+    for name in ("pid", "written"):
+        (machine.folder / service.name / "data" / name).touch()
+
+    control.start(service)
+
+    assert ["written"] == [path.name for path in (machine.folder / service.name / "data").iterdir()]
+
+
+def test_half_removed_data_is_not_gone_on_with(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop may be cut off at any time."""
+
+    def remove_half(folder: Path, **_: object) -> None:
+        (folder / "one half").unlink()
+        raise KeyboardInterrupt
+
+    service = fake()
+    control = machine.control(service)
+    control.start(service)
+    for name in ("one half", "other half"):
+        (machine.folder / service.name / "data" / name).touch()
+    with monkeypatch.context() as patches, pytest.raises(KeyboardInterrupt):
+        patches.setattr(shutil, "rmtree", remove_half)
+        control.stop(service)
+
+    control.start(service)
+
+    assert [] == list((machine.folder / service.name / "data").iterdir())
+
+
+@pytest.mark.parametrize("names", [["15"], ["15", "16"]])
+def test_a_program_outside_of_path_is_found_the_newest_first(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        program = tmp_path / name / "bin" / "no-such-program"
+        program.parent.mkdir(parents=True)
+        program.touch(mode=0o755)
+    service = replace(fake(program="no-such-program"), places=(f"{tmp_path}/*/bin".removeprefix("/"),))
+
+    assert str(tmp_path / names[-1] / "bin" / "no-such-program") == service.installed_at()
 
 
 # Stop ---------------------------------------------------------------------------------------------------------------
@@ -329,6 +463,23 @@ def test_a_server_that_ignores_the_request_to_end_is_killed(machine: Machine) ->
     control.stop(service)
 
     assert not is_running(server)
+
+
+def test_a_server_is_asked_in_its_own_way_to_end(machine: Machine, tmp_path: Path) -> None:
+    """SIGTERM asks some to wait for their clients first."""
+    asked = tmp_path / "asked"
+    code = f"""
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGINT, lambda *_: (pathlib.Path({str(asked)!r}).touch(), sys.exit()))
+{FAKE}"""
+    service = replace(fake(code=code), ends_on=signal.SIGINT)
+    control = machine.control(service)
+    control.start(service)
+
+    control.stop(service)
+
+    assert asked.exists()
 
 
 def test_the_folder_of_another_user_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,56 +592,18 @@ def test_what_cannot_be_installed_does_not_keep_the_rest_from_starting(
     assert "scripts/services: no missing-server" in printed.err
 
 
-# Debian -------------------------------------------------------------------------------------------------------------
+def test_what_could_be_installed_starts_although_the_rest_could_not(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services = [fake("one", program="no-such-program"), fake("other", program=str(tmp_path / "other"))]
 
+    def install(packages: Sequence[str]) -> None:
+        (tmp_path / "other").symlink_to(sys.executable)
+        raise ServiceError(f"no {packages[0]}")
 
-def apt_get(folder: Path, *, update: int = 0, install: int = 0) -> Path:
-    """Make a program of that name, which ends with these codes, and answer the file in which it notes its orders."""
-    notes = folder / "notes"
-    program = folder / "apt-get"
-    text = f'#!/bin/sh\necho "$@" >>{notes}\ncase $2 in update) exit {update} ;; *) exit {install} ;; esac\n'
-    program.write_text(text, encoding="utf-8")
-    program.chmod(0o755)
-    return notes
+    assert 1 == run(machine, "start", services=services, install=install)
 
-
-@pytest.mark.parametrize("update", [0, 100])
-def test_packages_are_installed_after_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update: int) -> None:
-    """One broken source fails the update, and may have nothing to do with the packages."""
-    notes = apt_get(tmp_path, update=update)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-
-    debian.install(["redis-server", "postgresql"])
-
-    updated, installed = notes.read_text(encoding="utf-8").splitlines()
-    assert updated.endswith("update")
-    assert installed.endswith("redis-server postgresql")
-
-
-def test_a_failed_installation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    apt_get(tmp_path, install=100)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-
-    with pytest.raises(ServiceError, match="could not install redis-server .exit code 100"):
-        debian.install(["redis-server"])
-
-
-def test_who_is_not_root_is_told_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    apt_get(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(os, "geteuid", lambda: 4711)
-
-    with pytest.raises(ServiceError, match="sudo apt-get update && sudo apt-get install --yes redis-server"):
-        debian.install(["redis-server"])
-
-
-def test_who_has_no_apt_is_told_of_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(ServiceError, match="compose.yaml"):
-        debian.install(["redis-server"])
+    assert capsys.readouterr().out.startswith("export TEST_OTHER_URL=")
 
 
 # The real thing -----------------------------------------------------------------------------------------------------
