@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.errors import CircuitOpen, EventHandlersFailed
+from cqrs_core.errors import CircuitOpen
+from cqrs_core.resilience.failures import has_taken_effect, may_be_repeated, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# In all of these: EventHandlersFailed is no failure of what is guarded. The command has taken effect, and doing it
-# again, or something else in its place, would be wrong. It may also be that of another command, which the handler has
-# sent: nothing in it tells. A breaker hears of either that the call succeeded. Were it no verdict, a circuit would not
-# close as long as a handler of events is broken; and a handler that could send a command has got somewhere, so that to
-# close too early costs no more than as many failures as open the circuit again.
+# In all of these: what has taken effect, where handlers of its events alone failed, is not done again. A breaker hears
+# that the call succeeded. Were it no verdict, a circuit would not close as long as a handler of events is broken; and a
+# handler that could send a command has got somewhere, so that to close too early costs no more than as many failures as
+# open the circuit again.
 
 
 def retried(handle: Handle, policy: RetryPolicy, clock: Clock) -> Handle:
@@ -35,8 +35,6 @@ def retried(handle: Handle, policy: RetryPolicy, clock: Clock) -> Handle:
         while True:
             try:
                 return await handle(message)
-            except EventHandlersFailed:
-                raise
             except Exception as error:
                 delay_s = delay_before_next(policy, attempt, error, message)
                 if delay_s is None:
@@ -49,7 +47,7 @@ def retried(handle: Handle, policy: RetryPolicy, clock: Clock) -> Handle:
 
 def delay_before_next(policy: RetryPolicy, attempt: int, error: Exception, message: object) -> float | None:
     """Give the seconds to wait before the next attempt, and say so in the log; ``None`` if there is none."""
-    if attempt >= policy.max_attempts or not policy.is_worth_retrying(error):
+    if attempt >= policy.max_attempts or not may_be_repeated(error) or not policy.is_worth_retrying(error):
         return None
     delay_s = policy.delay_after(attempt)
     logger.warning(
@@ -67,11 +65,8 @@ def through_breaker(handle: Handle, breaker: CircuitBreaker, circuit: str) -> Ha
             return await handle(message)
         try:
             result = await handle(message)
-        except EventHandlersFailed:
-            await permit.succeeded()
-            raise
         except Exception as error:
-            await permit.failed(error)
+            await tell_of_failure(permit, error)
             raise
         except BaseException:
             permit.abandoned()
@@ -80,6 +75,14 @@ def through_breaker(handle: Handle, breaker: CircuitBreaker, circuit: str) -> Ha
         return result
 
     return handle_with_permit
+
+
+async def tell_of_failure(permit: Permit, error: Exception) -> None:
+    """Tell the breaker that a call raised *error*."""
+    if has_taken_effect(error):
+        await permit.succeeded()
+    else:
+        await permit.failed(reason_of(error))
 
 
 async def permit_of(breaker: CircuitBreaker, circuit: str) -> Permit | None:
@@ -99,16 +102,12 @@ def with_fallback(primary: Handle, fallback: Handle, rules: HandlerFallback, cir
     async def handle_or_fall_back(message: Any) -> Any:  # noqa: ANN401 - of the type that is handled
         try:
             return await primary(message)
-        except EventHandlersFailed:
-            raise
         except Exception as error:
             if not calls_for_fallback(rules, error, message, circuit):
                 raise
             failure = error
         try:
             return await fallback(message)
-        except EventHandlersFailed:
-            raise
         except Exception as error:
             add_cause(error, failure)
             raise
@@ -122,7 +121,10 @@ def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object
     """Tell whether *error* of the primary is one for the fallback, and say so in the log."""
     # Its own circuit: that of a command which the primary sent is an error like any other.
     is_open = isinstance(error, CircuitOpen) and error.circuit == circuit
-    if not is_open and rules.failure_exceptions and not isinstance(error, tuple(rules.failure_exceptions)):
+    if not may_be_repeated(error):
+        return False
+    kinds = tuple(rules.failure_exceptions)
+    if not is_open and kinds and not isinstance(error, kinds) and not isinstance(reason_of(error), kinds):
         return False
     # That a circuit is open is nothing new: the failures that opened it were told.
     level = logging.DEBUG if is_open else logging.WARNING
@@ -133,5 +135,5 @@ def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object
 
 def add_cause(error: Exception, cause: Exception) -> None:
     """Say that *error* came of *cause*, unless it has a cause of its own."""
-    if error.__cause__ is None and error is not cause:
+    if error.__cause__ is None and error is not cause and not has_taken_effect(error):
         error.__cause__ = cause

@@ -6,10 +6,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cqrs_core.errors import EventHandlersFailed, InvalidOption
+from cqrs_core.errors import InvalidOption
+from cqrs_core.resilience.failures import single_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 #: The largest number that has a place in arithmetic with others: an int may be larger, and infinity is.
@@ -69,10 +70,14 @@ class RetryPolicy:
             check(name, classes, fits, "a tuple of classes of exceptions")
 
     def is_worth_retrying(self, error: Exception) -> bool:
-        """Tell whether *error* is of a kind that another attempt may mend; of a group, whether all in it are."""
+        """
+        Tell whether *error* is of a kind that another attempt may mend; of a group, whether all in it are.
+
+        Of a unit of work that was rolled back, what it was rolled back for decides.
+        """
         return all(
             isinstance(single, self.retry_on) and not isinstance(single, self.give_up_on)
-            for single in _single_errors(error)
+            for single in single_errors(error)
         )
 
     def delay_after(self, attempt: int, draw: Callable[[], float] | None = None) -> float:
@@ -90,16 +95,6 @@ class RetryPolicy:
         if not self.jitter:
             return delay
         return delay * (1 - self.jitter * (draw or _drawn)())
-
-
-def _single_errors(error: Exception) -> Iterator[Exception]:
-    """Take groups apart, those that are in groups too."""
-    inside = getattr(error, "errors" if isinstance(error, EventHandlersFailed) else "exceptions", None)
-    if not isinstance(inside, tuple) or not all(isinstance(single, Exception) for single in inside):
-        yield error
-        return
-    for single in inside:
-        yield from _single_errors(single)
 
 
 def _drawn() -> float:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.errors import EventHandlersFailed
-from cqrs_core.resilience.calls import add_cause, calls_for_fallback, delay_before_next, permit_of
+from cqrs_core.resilience.calls import add_cause, calls_for_fallback, delay_before_next, permit_of, tell_of_failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -33,8 +32,6 @@ def retried_stream(stream: Stream, policy: RetryPolicy, clock: Clock) -> Stream:
                         has_begun = True
                         yield answer
                 return  # noqa: TRY300 - an else would stand far from what it belongs to
-            except EventHandlersFailed:
-                raise
             except Exception as error:
                 delay_s = None if has_begun else delay_before_next(policy, attempt, error, request)
                 if delay_s is None:
@@ -54,13 +51,9 @@ def stream_through_breaker(stream: Stream, breaker: CircuitBreaker, circuit: str
             async with aclosing(stream(request)) as answers:
                 async for answer in answers:
                     yield answer
-        except EventHandlersFailed:
-            if permit is not None:
-                await permit.succeeded()
-            raise
         except Exception as error:
             if permit is not None:
-                await permit.failed(error)
+                await tell_of_failure(permit, error)
             raise
         except BaseException:
             if permit is not None:
@@ -83,8 +76,6 @@ def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallba
                     has_begun = True
                     yield answer
             return  # noqa: TRY300 - as above
-        except EventHandlersFailed:
-            raise
         except Exception as error:
             if has_begun or not calls_for_fallback(rules, error, request, circuit):
                 raise
@@ -93,8 +84,6 @@ def stream_with_fallback(primary: Stream, fallback: Stream, rules: HandlerFallba
             async with aclosing(fallback(request)) as answers:
                 async for answer in answers:
                     yield answer
-        except EventHandlersFailed:
-            raise
         except Exception as error:
             add_cause(error, failure)
             raise
