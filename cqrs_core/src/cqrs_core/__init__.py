@@ -9,6 +9,8 @@ General layout, in the order in which a message travels; each module imports onl
 * ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares, and
   ``resilience`` is what is done about those that fail.
 * ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
+* ``units`` give each attempt a transaction, where there is a ``storage``: what its handlers change, and the events that
+  wait in its ``outbox``, are kept together; its ``inbox`` knows the messages that have come before.
 * ``container`` and ``broker`` are contracts for what comes from outside; ``injection`` is the built-in container.
 * ``messages`` are what travels, an ``envelope`` is what is around one on the way, ``context`` tells of the current one.
 * ``errors`` are everything that can be raised.
@@ -55,13 +57,15 @@ from cqrs_core.messages import (
 from cqrs_core.middlewares import LoggingMiddleware
 from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
 from cqrs_core.resilience import EventHandlerFallback, RequestHandlerFallback, RetryPolicy
+from cqrs_core.storage import Storage
 
 if TYPE_CHECKING:
     from cqrs_core.context import CurrentMessage, current_message, current_messages
     from cqrs_core.diagrams import CoRMermaid
     from cqrs_core.envelope import Envelope
     from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse
-    from cqrs_core.memory import MemoryBroker
+    from cqrs_core.memory import MemoryBroker, MemoryStorage
+    from cqrs_core.outbox import OutboxedEventRepository
     from cqrs_core.plugins import hookimpl
 else:
 
@@ -88,6 +92,8 @@ _ON_DEMAND = {
     "CurrentMessage": ("cqrs_core.context", None),
     "Envelope": ("cqrs_core.envelope", None),
     "MemoryBroker": ("cqrs_core.memory", None),
+    "MemoryStorage": ("cqrs_core.memory", None),
+    "OutboxedEventRepository": ("cqrs_core.outbox", None),
     "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
     "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
     "current_message": ("cqrs_core.context", None),
@@ -133,7 +139,9 @@ __all__ = [
     "LocalCircuitBreaker",
     "LoggingMiddleware",
     "MemoryBroker",
+    "MemoryStorage",
     "NotificationEvent",
+    "OutboxedEventRepository",
     "Publisher",
     "PydanticRequest",
     "PydanticResponse",
@@ -146,6 +154,7 @@ __all__ = [
     "Response",
     "RetryPolicy",
     "SimpleContainer",
+    "Storage",
     "StreamMiddleware",
     "StreamingRequestHandler",
     "StreamingRequestMediator",

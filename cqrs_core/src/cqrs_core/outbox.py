@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from cqrs_core.envelope import Envelope
@@ -23,11 +23,13 @@ class OutboxRecord:
         position: Where it stands: later ones of the same writer have greater numbers. Never used twice.
         envelope: What is sent, as it was enqueued.
         created_at: When it was written, in UTC, aware.
+        attempts: How often the broker has refused it.
     """
 
     position: int
     envelope: Envelope
     created_at: datetime
+    attempts: int = 0
 
 
 class Outbox(Protocol):
@@ -44,6 +46,90 @@ class Outbox(Protocol):
         Returns:
             Committed messages, by their positions. One of a lower position may still be committed later.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedKey:
+    """
+    A key of messages that wait, because the first of them was refused.
+
+    Attributes:
+        key: The key.
+        delay_s: Seconds until that message is to be tried again; ``None``: not before a person says so.
+    """
+
+    key: str
+    delay_s: float | None
+
+
+class OutboxLease(Protocol):
+    """
+    What one relay has of the outbox: a share of all keys, which no other relay has at the same time.
+
+    Messages without a key belong to some share too. A share is kept for ``ttl_s`` seconds after each :meth:`renew`.
+    Nothing depends on it but order among relays and work that is done once: a message whose share has changed hands may
+    be sent by both, and consumers know it by its id. All methods but :meth:`renew` are called by one task, one after
+    the other; that one may be called beside them.
+
+    Raises:
+        StorageUnavailable: By every method: the storage cannot be reached. The call may be repeated.
+    """
+
+    async def renew(self) -> bool:
+        """
+        Keep the share for another ``ttl_s`` seconds, or take a first one.
+
+        Returns:
+            Whether relays have come or gone, or shares are free, so that :meth:`rebalance` would change something.
+        """
+        ...
+
+    async def rebalance(self) -> bool:
+        """
+        Give up what is more than a fair share, or take what is free; nothing may be on its way to the broker.
+
+        Returns:
+            Whether the share has grown: then there may be messages at any position.
+        """
+        ...
+
+    async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
+        """
+        Read the next messages of the share that are due, by their positions.
+
+        Args:
+            after: Only those behind this position.
+            limit: How many at most.
+            without: Keys whose messages are left out.
+        """
+        ...
+
+    async def parked(self) -> Sequence[ParkedKey]:
+        """List the keys of the share of which a message was refused, and waits."""
+        ...
+
+    async def remove(self, positions: Sequence[int]) -> None:
+        """Forget messages: the broker has them. It does not matter whose they are, nor whether they are still there."""
+        ...
+
+    async def postpone(self, position: int, *, delay_s: float | None, error: str) -> None:
+        """
+        Count an attempt at a message that was refused, and let it wait.
+
+        Args:
+            position: Which one.
+            delay_s: Seconds before it is due again; ``None``: until a person says so.
+            error: What the broker said, for that person.
+        """
+        ...
+
+    async def bury(self, position: int, *, reason: str, error: str) -> None:
+        """Take a message out for good, and keep it among the dead, with the *reason* in a word, and the *error*."""
+        ...
+
+    async def release(self) -> None:
+        """Give up the whole share, so that others need not wait for its end. It may be renewed again."""
         ...
 
 

@@ -155,7 +155,8 @@ class Units:
         makers: dict[type, Callable[[OpenUnit], object]] = {
             provided: partial(_own_object, provided) for provided in storage.provides
         }
-        makers[OutboxedEventRepository] = self._outbox_of
+        if storage.takes is None or not self._source.has_registered(OutboxedEventRepository):
+            makers[OutboxedEventRepository] = self._outbox_of  # else the container makes one over its own session
         problems: list[CqrsError] = [ProvidedTwice(of) for of in makers if self._source.has_registered(of)]
         if storage.takes is not None and not self._source.has_registered(storage.takes):
             problems.append(NotProvidedByContainer(storage.takes))

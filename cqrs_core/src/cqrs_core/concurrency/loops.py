@@ -89,6 +89,12 @@ class Gate:
 
         return self._loop is asyncio.get_running_loop()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may pass."""
+        is_set: bool = self._event.is_set()
+        return is_set
+
     async def wait(self) -> None:
         """Return when the gate is open."""
         await self._event.wait()

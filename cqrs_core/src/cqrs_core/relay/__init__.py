@@ -1,0 +1,13 @@
+"""
+Takes committed events from the outbox to the broker: each at least once, those of one key in their order.
+
+:mod:`.loop` reads and decides, :mod:`.sending` hands a batch over in order, :mod:`.parking` knows the keys that wait,
+and :mod:`.bell` ends the waiting when there is something to do.
+"""
+
+from __future__ import annotations
+
+from cqrs_core.relay.bell import Bell
+from cqrs_core.relay.loop import OnDead, OutboxRelay
+
+__all__ = ["Bell", "OnDead", "OutboxRelay"]
