@@ -17,7 +17,7 @@ import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.concurrency import Gate
 from cqrs_core.envelope import Envelope
-from cqrs_core.outbox import OutboxedEventRepository, OutboxRecord
+from cqrs_core.outbox import OutboxedEventRepository, OutboxLease, OutboxRecord
 from cqrs_core.testing import VirtualClock
 
 T = TypeVar("T")
@@ -150,6 +150,9 @@ class LedgerStorage:
     async def pending(self, *, limit: int = 100, after: int = 0) -> Sequence[OutboxRecord]:
         now = datetime.now(timezone.utc)
         return [OutboxRecord(number, sent, now) for number, sent in enumerate(self.sent, 1) if number > after][:limit]
+
+    def lease(self, name: str, *, ttl_s: float) -> OutboxLease:
+        raise NotImplementedError
 
     async def purge(self, older_than: timedelta, *, batch_size: int = 5000) -> int:
         raise NotImplementedError
@@ -930,7 +933,7 @@ async def test_a_message_is_handled_in_one_unit_its_inbox_row_first(storage: Led
     app = make_consumer(storage, plan, broker)
     app.events.bind(Told, NoteTold)
     app.events.bind(Passed, Follow)
-    async with app.running():
+    async with app.running(only=["consumers"]):
         await broker.send(message("x"))
         await until(lambda: app.consumers[0].counts["handled"] == 1)
     assert ["x", "follow x"] == storage.lines
@@ -943,7 +946,7 @@ async def test_a_repeated_message_is_acknowledged_and_not_handled_again(storage:
     app = make_consumer(storage, plan, broker)
     app.events.bind(Told, NoteTold)
     message_id = uuid.uuid4()
-    async with app.running():
+    async with app.running(only=["consumers"]):
         for _ in range(3):
             await broker.send(message("x", message_id))
         await until(lambda: app.consumers[0].counts["handled"] == 3)
@@ -956,7 +959,7 @@ async def test_a_consumer_always_raises(storage: LedgerStorage, plan: Plan) -> N
     app = make_consumer(storage, plan, broker)
     app.events.bind(Told, NoteTold)
     plan.failures["told"] = [ValueError("no")]
-    async with app.running():
+    async with app.running(only=["consumers"]):
         await broker.send(message("x"))
         await until(lambda: app.consumers[0].counts["handled"] == 1)
     assert ["x"] == storage.lines
@@ -968,7 +971,7 @@ async def test_a_batch_is_one_unit_without_what_was_handled_before(storage: Ledg
     broker = cqrs.MemoryBroker(partitions=1)
     app = make_consumer(storage, plan, broker, batch_handler=CountBatch)
     known = uuid.uuid4()
-    async with app.running():
+    async with app.running(only=["consumers"]):
         await broker.send(message("a", known))
         await until(lambda: app.consumers[0].counts["handled"] == 1)
         for line in ("a", "b", "b", "c"):
@@ -984,7 +987,7 @@ async def test_what_comes_before_a_failed_message_of_a_batch_is_done_again_and_k
     """``BatchFailed(index)``: those before it are done, in a unit of their own; the poison goes to the dead letters."""
     broker = cqrs.MemoryBroker(partitions=1)
     app = make_consumer(storage, plan, broker, batch_handler=CountBatch)
-    async with app.running():
+    async with app.running(only=["consumers"]):
         for line in ("a", "b", "poison", "c"):
             await broker.send(message(line))
         counts = app.consumers[0].counts

@@ -60,7 +60,10 @@ def test_the_core_alone_tells_what_could_be_installed(install: Install) -> None:
         "False",
     ] == printed[1:]
     assert "" == warned
-    assert (0, f"builtin (cqrs-core {VERSION}): ok\n  broker memory  memory://\n") == core.command("cqrs", "plugins")
+    assert (
+        0,
+        f"builtin (cqrs-core {VERSION}): ok\n  broker memory  memory://\n  storage memory  memory://\n",
+    ) == core.command("cqrs", "plugins")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +210,7 @@ def test_a_plugin_that_did_not_bring_pluggy(install: Install) -> None:
         (
             f"builtin (cqrs-core {VERSION}): ok\n"
             "  broker memory  memory://\n"
+            "  storage memory  memory://\n"
             "forgetful (forgetful-cqrs 0.1.0): failed\n"
             "  pluggy is missing.\n"
             '  Install it: pip install "cqrs-core[plugins]".\n'
@@ -266,8 +270,9 @@ def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
             "from one part of a process to others."
         ),
         (
-            f"BackendNotBuilt: sqlalchemy is not built yet in cqrs-sqla {VERSION}. Meanwhile leave the storage out: "
-            "events then go to the broker without an outbox, at most once."
+            f"BackendLoadError: The storage 'sqlalchemy' of cqrs-sqla {VERSION} cannot be made: "
+            "cqrs_sqla.plugin:open_storage failed with ModuleNotFoundError: No module named 'sqlalchemy'. "
+            "Install what it needs: pip install --upgrade cqrs-sqla."
         ),
         (
             f"BackendLoadError: The circuit breaker 'aiobreaker' of cqrs-breaker {VERSION} cannot be made: "
@@ -282,6 +287,7 @@ def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
         (
             f"builtin (cqrs-core {VERSION}): ok\n"
             "  broker memory  memory://\n"
+            "  storage memory  memory://\n"
             f"aiobreaker (cqrs-breaker {VERSION}): ok\n"
             "  circuit breaker aiobreaker  aiobreaker://\n"
             f"kafka (cqrs-kafka {VERSION}): ok\n"

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     ("package", "kind", "name", "schemes"),
-    [
-        ("cqrs_kafka", "broker", "kafka", ("kafka",)),
-        ("cqrs_sqla", "storage", "sqlalchemy", ("postgresql", "mysql", "mariadb", "sqlite")),
-    ],
+    [("cqrs_kafka", "broker", "kafka", ("kafka",))],
 )
 def test_a_sibling_registers_its_name_and_says_that_it_is_not_built(
     package: str, kind: str, name: str, schemes: tuple[str, ...]

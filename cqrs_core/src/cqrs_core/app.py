@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
+    from cqrs_core.concurrency import TaskGroup
     from cqrs_core.consumer import Consumer, OnUnknown, Order
     from cqrs_core.container import Container
     from cqrs_core.envelope import Envelope
@@ -40,13 +41,14 @@ if TYPE_CHECKING:
     from cqrs_core.messages import Event, Request
     from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
+    from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
     from cqrs_core.resilience import RetryPolicy
     from cqrs_core.storage import Storage
     from cqrs_core.traffic import Traffic
 
 R = TypeVar("R")
 
-_LOOPS = ("consumers",)
+_LOOPS = ("consumers", "relay")
 
 
 class App:
@@ -69,6 +71,7 @@ class App:
         *,
         broker: Broker | str | None = None,
         storage: Storage | str | None = None,
+        relay: RelayOptions | None = None,
         container: Container | None = None,
         middlewares: Iterable[RequestMiddleware] = (),
         event_middlewares: Iterable[EventMiddleware] = (),
@@ -91,6 +94,7 @@ class App:
             storage: Gives each message a unit of work: what its handler, the handlers of its events, and the outbox
                 write is committed together, or not at all. A URL or a name, or an object; as *broker*. ``None``:
                 there are no units of work, and events go to the broker directly.
+            relay: How what waits in the outbox is sent, inside :meth:`running`.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -114,7 +118,9 @@ class App:
         self._published: set[type] = set()
         self._clock = clock or SystemClock()
         guards = Guards(clock=self._clock, open_breaker=open_breaker)
-        self._units = Units(self._source, storage=storage, open_storage=_open_storage, write=self._write)
+        self._units = Units(
+            self._source, storage=storage, open_storage=_open_storage, write=self._write, on_enqueued=self._on_enqueued
+        )
         self._emitter = EventEmitter(
             self.events,
             self._source,
@@ -141,6 +147,10 @@ class App:
         self._stop_deadline_s = stop_deadline_s
         #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
         self._traffic: Traffic | None = None
+        self._relay_options = relay
+        #: Tells the relay of this process that there is something to send.
+        self._bell: Bell | None = None
+        self._relay: OutboxRelay | None = None
         self._consumers: tuple[Consumer, ...] = ()
         self._is_starting = False
         self._is_started = False
@@ -222,6 +232,11 @@ class App:
         """The consumers of the last, or the running, ``running()``, one for each group; each has its ``counts``."""
         return self._consumers
 
+    @property
+    def relay(self) -> OutboxRelay | None:
+        """The relay of the last, or the running, ``running()``, with its ``counts``; ``None`` if there was none."""
+        return self._relay
+
     async def __aenter__(self) -> App:
         """
         Check the wiring, and start. An App that was stopped may be started again.
@@ -276,14 +291,16 @@ class App:
     @asynccontextmanager
     async def running(self, *, only: Collection[str] | None = None) -> AsyncIterator[App]:
         """
-        Start, as ``async with app:`` does, and consume from the broker until the block is left.
+        Start, as ``async with app:`` does, and run the loops until the block is left.
 
-        When the block begins, the App is a member of its groups: what is sent from then on is received. At its end no
-        new message is begun, and those under way have ``stop_deadline_s`` seconds to end in. If the block is cancelled,
-        or a loop breaks, what is under way is cancelled too, is not acknowledged, and so comes again.
+        The relay sends to the broker what waits in the outbox, if there is a storage; consumers receive from it. When
+        the block begins, the App is a member of its groups: what is sent from then on is received. At its end nothing
+        new is begun: the relay first lets arrive what is on its way, then messages under way have ``stop_deadline_s``
+        seconds to end in. If the block is cancelled, or a loop breaks, what is under way is cancelled too, is not
+        acknowledged, and so comes again.
 
         Args:
-            only: Which loops to run: ``"consumers"``, as yet the only one there is; ``None``: all.
+            only: Which loops to run: ``"consumers"`` and ``"relay"``; ``None``: all.
 
         Raises:
             InvalidOption: *only* names something else.
@@ -298,13 +315,47 @@ class App:
             for consumer in self._consumers:
                 await consumer.subscribe()
                 tasks.start(partial(consumer.run, stopping))
+            is_relaying = self._units.are_used and "relay" in loops
+            stop_relay = await self._start_relay(tasks) if is_relaying else None
             try:
                 yield self
             except Exception as error:  # noqa: BLE001 - the loops end in good order first; raised below
                 raised = error
+            if stop_relay is not None:
+                # Before the consumers: what it waits for may be theirs to acknowledge.
+                await stop_relay()
             stopping.open()
         if raised is not None:
             raise raised
+
+    async def _start_relay(self, tasks: TaskGroup) -> Callable[[], Awaitable[None]]:
+        """Let the relay run among *tasks*; gives what lets it end, and waits until it has."""
+        from cqrs_core.relay import Bell, OutboxRelay  # noqa: PLC0415 - only who has an outbox pays for it
+        from cqrs_core.relay.options import RelayOptions  # noqa: PLC0415 - as above
+
+        traffic = self._needed_traffic()
+        if not traffic.is_started:  # there was nothing to exchange until now
+            wire(traffic)
+            await traffic.start()
+        options = self._relay_options or RelayOptions()
+        lease = self._units.lease(self.name, ttl_s=options.lease_ttl_s)
+        self._bell = Bell()
+        relay = OutboxRelay(lease, traffic.broker, options=options, bell=self._bell, clock=self._clock)
+        self._relay = relay
+        stopping, ended = Gate(), Gate()
+
+        async def run() -> None:
+            try:
+                await relay.run(stopping)
+            finally:
+                ended.open()
+
+        async def stop() -> None:
+            stopping.open()
+            await ended.wait()
+
+        tasks.start(run)
+        return stop
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
@@ -348,12 +399,16 @@ class App:
         traffic = self._needed_traffic()
         unit = self._units.current(type(event))
         if unit is not None:
-            unit.work.enqueue(traffic.envelopes(event))
+            unit.enqueue(traffic.envelopes(event))
             return
         if not traffic.is_started:  # there was nothing to exchange until now
             wire(traffic)
             await traffic.start()
         await traffic.publish(event)
+
+    def _on_enqueued(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
 
     def _write(self, event: Event) -> Sequence[Envelope]:
         return self._needed_traffic().envelopes(event)

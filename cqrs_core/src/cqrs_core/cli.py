@@ -1,4 +1,4 @@
-"""The command ``cqrs``: what is installed, and the loops of an App in a process of their own."""
+"""The command ``cqrs``: what is installed, the loops of an App in a process of their own, the tables of a storage."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.app import App
 from cqrs_core.errors import CqrsError
 from cqrs_core.plugins import Plugin, PluginWarning, installed
+from cqrs_core.storage_commands import add_storage_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,16 +52,20 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
         The exit code: 0, or 1 if something is wrong, which standard error or the list of plug-ins tells. What cannot
         be understood ends the process with 2.
     """
-    parser = argparse.ArgumentParser(prog=program, description="Plug-ins and processes of cqrs_core.")
+    parser = argparse.ArgumentParser(prog=program, description="Plug-ins, processes and storages of cqrs_core.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plugins = commands.add_parser("plugins", help="list the plug-ins that are installed, and what is wrong with them")
     plugins.add_argument("--json", action="store_true", help="write JSON, for programs")
     run = commands.add_parser("run", help="run the loops of an App until SIGINT or SIGTERM; a second one ends at once")
     run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
     run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas, such as consumers")
+    add_storage_commands(commands)
     options = parser.parse_args(arguments)
     if options.command == "plugins":
         return list_plugins(as_json=options.json)
+    if options.command != "run":
+        code: int = options.do(options)
+        return code
     module, _, path = options.target.partition(":")
     if not all(name.isidentifier() for name in [*module.split("."), *path.split(".")]):
         run.error(f"argument MODULE:APP: {options.target!r} does not look like shop.main:app")

@@ -36,12 +36,32 @@ class OpenUnit:
         resolve: Makes handlers, and what they need, in the scope of this unit.
     """
 
-    __slots__ = ("_failure", "_is_over", "_outer", "_owner", "_scope", "_task", "resolve", "work")
+    __slots__ = (
+        "_failure",
+        "_has_enqueued",
+        "_is_over",
+        "_on_enqueued",
+        "_outer",
+        "_owner",
+        "_scope",
+        "_task",
+        "resolve",
+        "work",
+    )
 
-    def __init__(self, owner: object) -> None:
+    def __init__(self, owner: object, on_enqueued: Callable[[], None]) -> None:
+        """
+        Begin.
+
+        Args:
+            owner: Whose unit it is: what is sent through another owner does not join.
+            on_enqueued: Called after each commit that leaves something in the outbox.
+        """
         self.work: UnitOfWork
         self.resolve: Resolve
         self._owner = owner
+        self._on_enqueued = on_enqueued
+        self._has_enqueued = False
         self._scope: Scope
         self._outer: OpenUnit | None = None
         self._task: object = None
@@ -52,6 +72,11 @@ class OpenUnit:
         """Take the scope that ends with this unit."""
         self._scope = scope
         self.resolve = resolve
+
+    def enqueue(self, envelopes: Sequence[Envelope]) -> None:
+        """Let *envelopes* be sent when the unit has been committed, as :meth:`UnitOfWork.enqueue` has it."""
+        self.work.enqueue(envelopes)
+        self._has_enqueued = True
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -115,7 +140,7 @@ class OpenUnit:
         if self._failure is not None:
             raise self._rolled_back()
         if self.work.is_begun:
-            await run_shielded(self.work.commit)
+            await run_shielded(self._commit)
 
     async def commit_and_end(self) -> None:
         """Keep everything, as :meth:`commit`, and end the scope."""
@@ -140,8 +165,14 @@ class OpenUnit:
             self._is_over = True
             await self._end_by([self._scope.aclose, self.work.close])
 
-    async def _commit_and_end(self) -> None:
+    async def _commit(self) -> None:
         await self.work.commit()
+        if self._has_enqueued:
+            self._has_enqueued = False
+            self._on_enqueued()
+
+    async def _commit_and_end(self) -> None:
+        await self._commit()
         await self.end()
 
     @staticmethod
@@ -193,7 +224,7 @@ class UnitOutbox(OutboxedEventRepository):
                 f"is neither a notification nor published. Publish it: App.publishes(topic, {{'{name}': {name}}})."
             )
             raise UnpublishableEvent(type(event), problem)
-        self._unit.work.enqueue(envelopes)
+        self._unit.enqueue(envelopes)
 
     async def commit(self) -> None:
         """Write what was added; the unit commits it."""

@@ -48,6 +48,16 @@ class Outbox(Protocol):
         """
         ...
 
+    def lease(self, name: str, *, ttl_s: float) -> OutboxLease:
+        """
+        Make what one relay holds its share by; nothing is taken before :meth:`OutboxLease.renew`.
+
+        Args:
+            name: Tells people whose it is. Two relays of one name are two all the same.
+            ttl_s: For how many seconds a share is kept without being renewed.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ParkedKey:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from cqrs_core.inbox import Inbox
     from cqrs_core.outbox import Outbox
@@ -17,21 +17,36 @@ class Storage(Protocol):
     Makes units of work, and looks after what they have written. What an author writes.
 
     ``cqrs_core.testing.conformance`` checks it.
-
-    Attributes:
-        provides: The types that handlers may ask for in their constructors, each given by :meth:`UnitOfWork.get` of the
-            unit at hand: a session, say.
-        takes: What the unit works with if the program's container makes that itself, once for each scope, instead of
-            the storage: it is then resolved there, given to :meth:`unit_of_work`, and closed by the container.
-            ``None``: the storage makes what its units need.
-        outbox: Events that wait to be sent.
-        inbox: Messages that were handled.
     """
 
-    provides: Collection[type]
-    takes: type | None
-    outbox: Outbox
-    inbox: Inbox
+    @property
+    def provides(self) -> Collection[type]:
+        """
+        The types that handlers may ask for in their constructors: a session, say.
+
+        Each is given by :meth:`UnitOfWork.get` of the unit at hand.
+        """
+        ...
+
+    @property
+    def takes(self) -> type | None:
+        """
+        What the units work with, if the program's container makes that itself, once for each scope.
+
+        It is then resolved there, given to :meth:`unit_of_work`, and closed by the container. ``None``: the storage
+        makes what its units need.
+        """
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Events that wait to be sent."""
+        ...
+
+    @property
+    def inbox(self) -> Inbox:
+        """Messages that were handled."""
+        ...
 
     async def start(self) -> None:
         """
@@ -63,3 +78,55 @@ def missing_storage_methods(thing: object) -> list[str]:
     methods = ("start", "stop", "unit_of_work")
     lacking = [name for name in methods if isinstance(thing, type) or not callable(getattr(thing, name, None))]
     return [*facts, *lacking]
+
+
+class SchemaKeeper(Protocol):
+    """What a storage also does if it has tables: for ``cqrs db``. It need not have been started."""
+
+    def ddl(self) -> str:
+        """Write the statements that make the tables; it needs no connection."""
+        ...
+
+    async def create(self) -> None:
+        """
+        Make the tables that are missing. Migrations are the better way, once there is something to lose.
+
+        Raises:
+            StorageUnavailable: The storage cannot be reached.
+        """
+        ...
+
+    async def check(self) -> Sequence[str]:
+        """
+        Tell what is wrong with the tables, one sentence each, with what mends it.
+
+        Raises:
+            StorageUnavailable: The storage cannot be reached.
+        """
+        ...
+
+
+class OutboxImporter(Protocol):
+    """What a storage also does if it can take over python-cqrs's outbox: for ``cqrs outbox import``."""
+
+    async def import_outbox(self, table: str) -> ImportReport:
+        """
+        Move what python-cqrs has not delivered into our outbox, in its order.
+
+        It may be stopped at any time and called again: each message is in one of the two, never in both or neither.
+
+        Args:
+            table: What python-cqrs calls its outbox.
+
+        Raises:
+            StorageUnavailable: The storage cannot be reached.
+            CqrsError: There is no such table, it is not python-cqrs's, or ours is not there.
+        """
+        ...
+
+
+class ImportReport(NamedTuple):
+    """How many messages were moved, and which were left because they could not be, one sentence each."""
+
+    moved: int
+    left: Sequence[str]

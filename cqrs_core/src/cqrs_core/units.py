@@ -22,8 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from cqrs_core.open_unit import Write
+    from cqrs_core.outbox import OutboxLease
     from cqrs_core.storage import Storage
     from cqrs_core.wiring import HandlerSource
+
+
+def _say_nothing() -> None:
+    """For those who do not wait for what is in the outbox."""
 
 
 class Units:
@@ -36,6 +41,7 @@ class Units:
         storage: Storage | str | None = None,
         open_storage: Callable[[str], Storage] | None = None,
         write: Write | None = None,
+        on_enqueued: Callable[[], None] = _say_nothing,
     ) -> None:
         """
         Begin; :meth:`wire` finds out whether it can work.
@@ -46,11 +52,13 @@ class Units:
                 are no units of work.
             open_storage: Finds storages that are given by their names.
             write: Writes events that handlers put into the outbox by hand.
+            on_enqueued: Called after each commit that leaves something in the outbox.
         """
         self._source = source
         self._given = storage
         self._open_storage = open_storage
         self._write = write
+        self._on_enqueued = on_enqueued
         self._storage: Storage | None = None
 
     @property
@@ -93,6 +101,11 @@ class Units:
         if self._storage is not None:
             await self._storage.stop()
 
+    def lease(self, name: str, *, ttl_s: float) -> OutboxLease:
+        """Make what a relay holds its share of the outbox by."""
+        assert self._storage is not None, "asked only where units are used"  # noqa: S101 - for type checkers
+        return self._storage.outbox.lease(name, ttl_s=ttl_s)
+
     def current(self, message_type: type) -> OpenUnit | None:
         """
         Find the unit that a message, sent here and now, joins.
@@ -106,7 +119,7 @@ class Units:
         """Open a scope with a unit; for those that enter it by themselves, and end it, whatever happens."""
         storage = self._storage
         assert storage is not None, "asked only where units are used"  # noqa: S101 - for type checkers
-        unit = OpenUnit(self)
+        unit = OpenUnit(self, self._on_enqueued)
         if storage.takes is None:
             unit.work = storage.unit_of_work()
             scope = self._source.open_scope_of(unit)

@@ -51,12 +51,13 @@ def test_a_backend_is_found_by_name_by_distribution_and_by_scheme(site: Site, sp
     assert who == found(spec)
 
 
+@pytest.mark.parametrize("kind", ["broker", "storage"])
 @pytest.mark.parametrize("spec", ["memory", "memory://", "cqrs-core:memory"])
-def test_what_is_built_in_is_found_without_looking_for_plugins(site: Site, spec: str) -> None:
-    """Nothing is searched, nothing imported, and nobody can take the name away."""
+def test_what_is_built_in_is_found_without_looking_for_plugins(site: Site, spec: str, kind: str) -> None:
+    """Nothing is searched, nothing imported, and nobody can take the name away; a name means one of each kind."""
     site.install("broken-cqrs", "memory = broken_plugin", broken_plugin="1 / 0")
 
-    assert f"broker 'memory' of cqrs-core {cqrs.__version__}" == found(spec)
+    assert f"{kind} 'memory' of cqrs-core {cqrs.__version__}" == found(spec, kind)
 
 
 def test_an_entry_point_of_the_name_is_looked_at_alone(site: Site) -> None:
@@ -131,7 +132,7 @@ def test_two_of_one_name_are_an_error_for_who_asks_for_it(site: Site, spec: str,
             "postgresql+asyncpg://host",
             (
                 "No storage answers to 'postgresql+asyncpg://'. Install it: pip install \"cqrs-core[sqla]\". "
-                "Available: none."
+                "Available: memory://."
             ),
         ),
         (
@@ -157,7 +158,7 @@ def test_two_of_one_name_are_an_error_for_who_asks_for_it(site: Site, spec: str,
             "postgresql",
             (
                 "No storage is called 'postgresql'. Did you mean 'postgresql://'? It comes with pip install "
-                '"cqrs-core[sqla]". Available: none.'
+                '"cqrs-core[sqla]". Available: memory.'
             ),
         ),
         ("observer", "zzz", "No observer is called 'zzz'. Available: none."),
@@ -220,7 +221,7 @@ def test_plugins_that_do_not_work_are_told_to_who_does_not_find_something(
     ("kind", "spec", "text"),
     [
         ("storage", "nats", "nats is a broker: give it as broker=, not as storage=."),
-        ("storage", "memory", "memory is a broker: give it as broker=, not as storage=."),
+        ("circuit_breaker", "memory", "memory is a broker: give it as broker=, not as circuit_breaker=."),
         ("storage", "nats://host", "nats:// is a broker: give it as broker=, not as storage=."),
         (
             "broker",

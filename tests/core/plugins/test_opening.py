@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -45,13 +44,25 @@ def test_a_name_has_no_address(site: Site) -> None:
     assert ("", {}) == (broker.address, broker.options)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("cqrs_core.memory") is None, reason="there is no memory broker yet")
 @pytest.mark.parametrize("spec", ["memory", "memory://"])
 @pytest.mark.usefixtures("site")
-def test_the_memory_broker_needs_no_plugin(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_memory_needs_no_plugin(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One name, and one scheme, stand for a broker and for a storage: what it is given as tells which is meant."""
     monkeypatch.setitem(sys.modules, "pluggy", None)
+    made = open_backend("broker", spec), open_backend("storage", spec)
 
-    assert "MemoryBroker" == type(open_backend("broker", spec)).__name__
+    assert ["MemoryBroker", "MemoryStorage"] == [type(backend).__name__ for backend in made]
+
+
+@pytest.mark.usefixtures("site")
+def test_options_are_those_of_what_is_meant() -> None:
+    """The memory broker has partitions, and the memory storage has none."""
+    open_backend("broker", "memory://?partitions=2&max_message_bytes=10")
+
+    with pytest.raises(InvalidBackendOption) as caught:
+        open_backend("storage", "memory://?partitions=2")
+
+    assert "Its options: max_message_bytes." in str(caught.value)
 
 
 def test_the_code_of_a_backend_is_imported_when_it_is_opened(site: Site) -> None:

@@ -16,7 +16,7 @@ from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.concurrency import Gate
 from cqrs_core.envelope import Envelope
 from cqrs_core.outbox import OutboxRecord, ParkedKey
-from cqrs_core.relay import Bell, OutboxRelay
+from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
 from cqrs_core.resilience import RetryPolicy
 from cqrs_core.testing import VirtualClock
 
@@ -146,8 +146,9 @@ def table(clock: VirtualClock) -> Table:
     return Table(clock)
 
 
-def make_relay(table: Table, broker: Courier, **options: Any) -> OutboxRelay:
-    return OutboxRelay(table, broker, lease_ttl_s=TTL_S, clock=table.clock, **options)  # type: ignore[arg-type] # a part of one
+def make_relay(table: Table, broker: Courier, *, bell: Bell | None = None, **options: Any) -> OutboxRelay:
+    given = RelayOptions(lease_ttl_s=TTL_S, **options)
+    return OutboxRelay(table, broker, options=given, bell=bell, clock=table.clock)  # type: ignore[arg-type] # a part of one
 
 
 @asynccontextmanager
@@ -491,3 +492,23 @@ async def test_once_raises_when_the_outbox_cannot_be_read(table: Table) -> None:
     table.failures["fetch"] = [errors.StorageUnavailable("table", "It is away.")]
     with pytest.raises(errors.StorageUnavailable):
         await make_relay(table, Courier()).run_once()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", True),
+        ("retry", 3),
+        ("on_dead", "drop"),
+        ("lease_ttl_s", 0),
+        ("lease_ttl_s", float("inf")),
+        ("shortest_poll_s", -1),
+        ("longest_poll_s", 0.001),
+        ("drain_deadline_s", "10"),
+    ],
+)
+def test_an_option_outside_its_bounds_is_refused(option: str, value: Any) -> None:
+    """At once, and by its name."""
+    with pytest.raises(errors.InvalidOption, match=option):
+        RelayOptions(**{option: value})

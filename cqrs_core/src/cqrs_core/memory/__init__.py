@@ -1,14 +1,20 @@
 """
-A broker within one process: for tests, for programs of one process, and to begin with.
+A broker and a storage within one process: for tests, for programs of one process, and to begin with.
 
-It passes the same checks as any other broker (``cqrs_core.testing.conformance``), but forgets everything when it stops.
+They pass the same checks as any others (``cqrs_core.testing.conformance``), but forget everything when they stop.
+
 A message goes this way: :mod:`.broker` (what programs call) → :mod:`.exchange` (all that is there between start and
 stop) → :mod:`.sending` (what becomes of it) → :mod:`.topics` (is there room; which partition) → :mod:`.queues` (what a
 group has of a partition) → :mod:`.subscriptions` (who receives it).
+
+A change goes this way: :mod:`.storage` (what programs call) → :mod:`.unit` (what is to be kept together) →
+:mod:`.outbox` and :mod:`.inbox` (what was kept) → :mod:`.claims` (who waits for whom).
 """
 
 from __future__ import annotations
 
 from cqrs_core.memory.broker import MemoryBroker
+from cqrs_core.memory.claims import Deadlock
+from cqrs_core.memory.storage import MemoryStorage
 
-__all__ = ["MemoryBroker"]
+__all__ = ["Deadlock", "MemoryBroker", "MemoryStorage"]

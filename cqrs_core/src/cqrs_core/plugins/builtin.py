@@ -18,4 +18,10 @@ def cqrs_backends() -> tuple[Backend, ...]:
             factory="cqrs_core.memory:MemoryBroker.from_url",
             schemes=("memory",),
         ),
+        Backend(
+            kind="storage",
+            name="memory",
+            factory="cqrs_core.memory:MemoryStorage.from_url",
+            schemes=("memory",),
+        ),
     )

@@ -8,6 +8,7 @@ and :mod:`.bell` ends the waiting when there is something to do.
 from __future__ import annotations
 
 from cqrs_core.relay.bell import Bell
-from cqrs_core.relay.loop import OnDead, OutboxRelay
+from cqrs_core.relay.loop import OutboxRelay
+from cqrs_core.relay.options import OnDead, RelayOptions
 
-__all__ = ["Bell", "OnDead", "OutboxRelay"]
+__all__ = ["Bell", "OnDead", "OutboxRelay", "RelayOptions"]

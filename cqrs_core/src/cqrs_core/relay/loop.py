@@ -6,13 +6,14 @@ import logging
 import math
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group, run_all, run_shielded, run_within
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay.bell import Bell
+from cqrs_core.relay.options import RelayOptions
 from cqrs_core.relay.parking import Parking
 from cqrs_core.relay.sending import send_in_order
 from cqrs_core.resilience import RetryPolicy
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What becomes of the other messages of a key when one of them is given up: they go on, or wait for a person.
-OnDead = Literal["skip", "halt"]
-
 #: For what has no end but success: a broker, or a storage, that does not answer.
 _OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
-_REFUSED = RetryPolicy(max_attempts=10, delay_s=1.0, max_delay_s=300.0, jitter=0.2)
 #: A share is not used for this part of its time before it ends: the clock here and that of the storage differ.
 _MARGIN = 0.2
 #: How often to look from the beginning for what was committed late: once a second, unless that would take more than a
@@ -58,13 +55,7 @@ class OutboxRelay:
         lease: OutboxLease,
         broker: Broker,
         *,
-        lease_ttl_s: float = 30.0,
-        batch_size: int = 500,
-        retry: RetryPolicy = _REFUSED,
-        on_dead: OnDead = "skip",
-        shortest_poll_s: float = 0.05,
-        longest_poll_s: float = 1.0,
-        drain_deadline_s: float = 10.0,
+        options: RelayOptions | None = None,
         bell: Bell | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -72,28 +63,16 @@ class OutboxRelay:
         Get ready; nothing is read yet.
 
         Args:
-            lease: Where messages come from.
+            lease: Where messages come from; renewed, it holds for the ``lease_ttl_s`` of *options*.
             broker: Where they go: started, and stopped only after :meth:`run` has returned.
-            lease_ttl_s: For how many seconds *lease* holds after it was renewed.
-            batch_size: How many messages are read, and handed over, at a time.
-            retry: How often, and after what delays, a message is tried that the broker refuses.
-            on_dead: Whether, when one is given up, the others of its key go on or wait for a person.
-            shortest_poll_s: Seconds between two looks at an outbox that has just become empty; then more and more.
-            longest_poll_s: Seconds between two looks at one that stays empty.
-            drain_deadline_s: Seconds that what is on its way has to arrive in when the loop stops.
+            options: How it works.
             bell: Rung by those who have committed something in this process.
             clock: Measures the delays.
         """
         self.counts: Counter[str] = Counter()
         self._lease = lease
         self._broker = broker
-        self._lease_ttl_s = lease_ttl_s
-        self._batch_size = batch_size
-        self._retry = retry
-        self._on_dead = on_dead
-        self._shortest_poll_s = shortest_poll_s
-        self._longest_poll_s = longest_poll_s
-        self._drain_deadline_s = drain_deadline_s
+        self._options = options or RelayOptions()
         self._bell = bell or Bell()
         self._clock = clock or SystemClock()
         self._renewal: Gate | None = None
@@ -158,7 +137,7 @@ class OutboxRelay:
 
     async def _work(self, stopping: Gate) -> None:
         failures = 0
-        poll_s = self._shortest_poll_s
+        poll_s = self._options.shortest_poll_s
         while not stopping.is_open:
             try:
                 has_sent = await self._turn()
@@ -171,16 +150,16 @@ class OutboxRelay:
             if self._outages:
                 await self._pause(self._outages, "The broker is not available; messages wait.", stopping)
             elif has_sent:
-                poll_s = self._shortest_poll_s
+                poll_s = self._options.shortest_poll_s
             else:
                 longest = min(poll_s, max(self._parking.seconds_left(self._clock.monotonic()), 0.0))
                 has_rung = await self._bell.wait(longest, self._clock)
-                poll_s = self._shortest_poll_s if has_rung else min(2 * poll_s, self._longest_poll_s)
+                poll_s = self._options.shortest_poll_s if has_rung else min(2 * poll_s, self._options.longest_poll_s)
 
     async def _stop(self, stopping: Gate, cancel: Callable[[], None]) -> None:
         await stopping.wait()
         self._bell.ring()
-        await self._clock.sleep(self._drain_deadline_s)
+        await self._clock.sleep(self._options.drain_deadline_s)
         logger.warning("What was on its way to the broker did not arrive in time; it is sent again by the next relay.")
         cancel()
 
@@ -202,7 +181,7 @@ class OutboxRelay:
             return False
         self._read_ahead = ()
         # The next batch is read while this one is on its way; only if there is likely to be one.
-        is_full = len(records) >= self._batch_size
+        is_full = len(records) >= self._options.batch_size
         sendable = self._parking.without_waiting(records)
         await run_all([partial(self._send, sendable), *([self._read_on] if is_full else [])], limit=2)
         await self._take_out()
@@ -219,12 +198,13 @@ class OutboxRelay:
 
     async def _read(self) -> Sequence[OutboxRecord]:
         is_from_start, began = not self._after, self._clock.monotonic()
-        records = await self._lease.fetch(after=self._after, limit=self._batch_size, without=list(self._parking.keys))
+        limit, waiting = self._options.batch_size, list(self._parking.keys)
+        records = await self._lease.fetch(after=self._after, limit=limit, without=waiting)
         if is_from_start:
             took_s = self._clock.monotonic() - began
             self._look_again_at = began + max(_LOOK_AGAIN_EVERY_S, _LOOK_AGAIN_COST * took_s)
         last = records[-1].position if records else self._after
-        self._after = last if len(records) >= self._batch_size else max(last, self._reached)
+        self._after = last if len(records) >= limit else max(last, self._reached)
         self._reached = max(self._reached, self._after)
         return records
 
@@ -266,10 +246,10 @@ class OutboxRelay:
         error = f"{type(outcome.error).__name__}: {outcome.error}"
         self.counts["refused"] += 1
         extra = {"topic": record.envelope.topic, "position": record.position, "message_id": record.envelope.id}
-        if not is_permanent and attempts < self._retry.max_attempts:
-            delay_s: float | None = self._retry.delay_after(attempts)
+        if not is_permanent and attempts < self._options.retry.max_attempts:
+            delay_s: float | None = self._options.retry.delay_after(attempts)
             logger.warning("A message was refused; trying again in %.1f s: %s", delay_s, error, extra=extra)
-        elif self._on_dead == "halt":
+        elif self._options.on_dead == "halt":
             delay_s = None
             logger.error("A message was refused for good, and its key waits for somebody: %s", error, extra=extra)
         else:
@@ -313,14 +293,14 @@ class OutboxRelay:
         try:
             began = self._clock.monotonic()
             self._wants_rebalance = await self._lease.renew() or self._wants_rebalance
-            self._held_until = began + (1 - _MARGIN) * self._lease_ttl_s
+            self._held_until = began + (1 - _MARGIN) * self._options.lease_ttl_s
         finally:
             renewal, self._renewal = self._renewal, None
             renewal.open()
 
     async def _keep_renewing(self) -> None:
         while True:
-            await self._clock.sleep(self._lease_ttl_s / 3)
+            await self._clock.sleep(self._options.lease_ttl_s / 3)
             try:
                 await self._renew()
             except StorageUnavailable as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 from typing import TYPE_CHECKING, TypeVar
 
 from cqrs_core.concurrency.loops import running_trio
@@ -11,6 +13,7 @@ from cqrs_core.concurrency.run_all import end_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -22,6 +25,18 @@ def run_on(backend: str, main: Callable[[], Coroutine[None, None, None]]) -> Non
         trio.run(main)
     else:
         asyncio.run(main())
+
+
+def as_test(body: Callable[..., object], main: Callable[[S], Coroutine[None, None, None]]) -> Callable[[S, str], None]:
+    """Make a test that runs *main*, given the suite, on a loop of its own; it is called and explained like *body*."""
+
+    def run(self: S, backend: str) -> None:
+        run_on(backend, functools.partial(main, self))
+
+    test = functools.wraps(body)(run)
+    # pytest asks for a signature to learn what to pass, and for __wrapped__ to learn where the test is written.
+    test.__signature__ = inspect.signature(run, follow_wrapped=False)  # type: ignore[attr-defined] # a plain function
+    return test
 
 
 async def within(seconds: float, work: Callable[[], Coroutine[None, None, T]], *, failure: Callable[[], str]) -> T:

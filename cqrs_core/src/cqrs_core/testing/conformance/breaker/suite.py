@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from cqrs_core.errors import CircuitOpen
 from cqrs_core.testing.clock import VirtualClock
-from cqrs_core.testing.conformance.running import run_on, within
+from cqrs_core.testing.conformance.running import as_test, within
 from cqrs_core.testing.conformance.suite import Suite
 
 if TYPE_CHECKING:
@@ -54,19 +53,14 @@ class JumpingClock(VirtualClock):
 def check(body: Callable[[S, JumpingClock], Coroutine[None, None, None]]) -> Callable[[S, str], None]:
     """Make a test of a method that wants a clock: it runs on a loop of its own, for a limited time."""
 
-    def run(self: S, backend: str) -> None:
-        async def main() -> None:
-            await body(self, JumpingClock())
+    async def main(self: S) -> None:
+        await within(
+            self.deadline_s,
+            functools.partial(body, self, JumpingClock()),
+            failure=lambda: f"{body.__name__} did not end.",
+        )
 
-        async def limited() -> None:
-            await within(self.deadline_s, main, failure=lambda: f"{body.__name__} did not end.")
-
-        run_on(backend, limited)
-
-    test = functools.wraps(body)(run)
-    # pytest asks for a signature to learn what to pass, and for __wrapped__ to learn where the test is written.
-    test.__signature__ = inspect.signature(run, follow_wrapped=False)  # type: ignore[attr-defined] # a plain function
-    return test
+    return as_test(body, main)
 
 
 async def succeed(breaker: CircuitBreaker, circuit: str = "circuit") -> None:

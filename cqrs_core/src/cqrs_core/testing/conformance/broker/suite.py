@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from cqrs_core.concurrency import open_task_group
 from cqrs_core.envelope import Envelope
-from cqrs_core.testing.conformance.running import run_on, within
+from cqrs_core.testing.conformance.running import as_test, within
 from cqrs_core.testing.conformance.suite import Suite
 
 if TYPE_CHECKING:
@@ -129,20 +128,14 @@ class BrokerSuite(Suite):
 def check(body: Callable[[S, Broker], Coroutine[None, None, None]]) -> Callable[[S, str], None]:
     """Make a test of a method that wants a broker: it runs on a loop of its own, for a limited time."""
 
-    def run(self: S, backend: str) -> None:
-        async def main() -> None:
+    async def main(self: S) -> None:
+        async def opened() -> None:
             async with self.open_broker() as broker:
                 await body(self, broker)
 
-        async def limited() -> None:
-            await within(5 * self.deadline_s, main, failure=lambda: f"{body.__name__} did not end.")
+        await within(5 * self.deadline_s, opened, failure=lambda: f"{body.__name__} did not end.")
 
-        run_on(backend, limited)
-
-    test = functools.wraps(body)(run)
-    # pytest asks for a signature to learn what to pass, and for __wrapped__ to learn where the test is written.
-    test.__signature__ = inspect.signature(run, follow_wrapped=False)  # type: ignore[attr-defined] # a plain function
-    return test
+    return as_test(body, main)
 
 
 def bodies(deliveries: Collection[Delivery]) -> list[bytes]:
