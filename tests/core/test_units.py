@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -293,7 +293,7 @@ def app(storage: LedgerStorage, plan: Plan) -> cqrs.App:
 
 
 def make_app(storage: LedgerStorage, plan: Plan, *, bind: bool = True, **options: Any) -> cqrs.App:
-    container = options.pop("container", None) or cqrs.SimpleContainer()
+    container = options.pop("container", None) or plan_container(plan)
     if isinstance(container, cqrs.SimpleContainer):
         container.instance(Plan, plan)
     app = cqrs.App("shop", storage=storage, container=container, **options)
@@ -303,6 +303,12 @@ def make_app(storage: LedgerStorage, plan: Plan, *, bind: bool = True, **options
     if bind:
         app.requests.bind(Write, WriteHandler)
     return app
+
+
+def plan_container(plan: Plan) -> cqrs.SimpleContainer:
+    container = cqrs.SimpleContainer()
+    container.instance(Plan, plan)
+    return container
 
 
 # One attempt, one unit -----------------------------------------------------------------------------------------------
@@ -1118,3 +1124,28 @@ def test_a_cleanup_that_fails_after_the_commit_does_not_make_the_command_fail(
     assert "a" == asyncio.run(main())
     assert ["a"] == storage.lines
     assert "cannot be closed" in caplog.text
+
+
+async def test_options_of_a_relay_without_a_storage_are_refused() -> None:
+    """There would be nothing to relay."""
+    with pytest.raises(errors.InvalidOption, match="relay"):
+        cqrs.App("shop", relay=cqrs.RelayOptions())
+
+
+async def test_a_retry_sees_what_a_unit_was_rolled_back_for(storage: LedgerStorage, plan: Plan) -> None:
+    """An error that was caught inside decides, as it would have if it had not been caught."""
+    app = cqrs.App("shop", storage=storage, container=plan_container(plan))
+    app.requests.bind(Write, WriteHandler)
+    app.requests.bind(Outer, OuterHandler, retry=cqrs.RetryPolicy(delay_s=0, retry_on=(ConnectionError,)))
+
+    async def send_and_catch() -> None:
+        with suppress(ConnectionError, LookupError):
+            await app.send(Write("inner"))
+
+    plan.steps["outer"] = send_and_catch
+    plan.failures["handler"] = [ConnectionError("1"), LookupError("2")]
+    async with app:
+        with pytest.raises(errors.UnitOfWorkRolledBack) as caught:
+            await app.send(Outer())
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert 2 == len(storage.units)

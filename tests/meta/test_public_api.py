@@ -18,27 +18,28 @@ App BatchFailed Broker CORRequestHandler CircuitBreaker CircuitOpen CoRMermaid C
 DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler
 EventEmitter EventHandler EventHandlerFallback EventHandlersFailed EventMap EventMediator EventMiddleware
 HandlerNotFound IDomainEvent IEvent INotificationEvent IRequest IResponse LocalCircuitBreaker LoggingMiddleware
-MemoryBroker NotificationEvent Publisher PydanticRequest PydanticResponse Request RequestHandler
-RequestHandlerFallback RequestMap RequestMediator RequestMiddleware Response RetryPolicy SimpleContainer
-StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError bootstrap current_message
-current_messages errors hookimpl
+MemoryBroker MemoryStorage NotificationEvent OutboxedEventRepository Publisher PydanticRequest PydanticResponse
+RelayOptions Request RequestHandler RequestHandlerFallback RequestMap RequestMediator RequestMiddleware Response
+RetryPolicy SimpleContainer Storage StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError
+bootstrap current_message current_messages errors hookimpl
 """
 
 ERRORS = """
-AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CircuitNotUnique
-CircuitOpen ConflictingBindings CqrsError DependencyCycle DuplicateHandler EmptyChain EventCascadeTooDeep
-EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound HandlerTimedOut InvalidMessageClass
-InvalidOption MapFrozen MessageRefused
-MiddlewareUnusable MissingDependency NoEventLoop NoPublisher NotAChain NotAContainer NotAHandler NotAMessage
-NotProvided OutcomeUnknown OverrideTooLate PublishedAndConsumed ScopeRequired ScopeValueMissing StrayCancellation
-SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent UnknownEventName UnknownScopeValue
-UnpublishableEvent UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
+AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CircuitNotUnique CircuitOpen
+CommitInDoubt ConflictingBindings ContainerWithoutScopes CqrsError DependencyCycle DuplicateHandler EmptyChain
+EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound HandlerTimedOut
+InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop
+NoPublisher NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer OutcomeUnknown
+OverrideTooLate ProvidedTwice PublishedAndConsumed ScopeRequired ScopeValueMissing StorageUnavailable StorageUnusable
+StrayCancellation StreamInsideUnit SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent
+UnitOfWorkRolledBack UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope UnpublishableEvent
+UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
 """
 
 #: Parameters are promises too: those that users write by name, in order.
 SIGNATURES = {
-    "App": "name broker container middlewares event_middlewares max_concurrent_event_handlers max_event_depth "
-    "event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
+    "App": "name broker storage relay container middlewares event_middlewares max_concurrent_event_handlers "
+    "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
     "App.publishes": "self topic names key",
     "App.consume": "self topic names group order retry on_unknown dead_letter_topic batch_handler max_batch_size "
     "max_body_bytes",
@@ -48,7 +49,7 @@ SIGNATURES = {
     "App.publish": "self event",
     "RequestMediator.send": "self request",
     "StreamingRequestMediator.stream": "self request",
-    "EventMediator.send": "self event",
+    "EventMediator.send": "self event message_id group",
     "RequestMap.bind": "self request handler middlewares retry timeout_s",
     "RequestMap.add": "self handler middlewares retry timeout_s",
     "EventMap.bind": "self event handler middlewares retry timeout_s",
@@ -72,6 +73,14 @@ SIGNATURES = {
     "Broker.send": "self envelope",
     "Broker.send_many": "self envelopes",
     "Broker.subscribe": "self topics group on_revoked",
+    "MemoryStorage": "max_message_bytes clock",
+    "OutboxedEventRepository.add": "self event",
+    "OutboxedEventRepository.commit": "self",
+    "OutboxedEventRepository.rollback": "self",
+    "RelayOptions": "batch_size retry on_dead lease_ttl_s shortest_poll_s longest_poll_s drain_deadline_s",
+    "Storage.start": "self",
+    "Storage.stop": "self",
+    "Storage.unit_of_work": "self taken",
     "NotificationEvent": "event_name topic payload key headers event_id event_timestamp",
 }
 

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from cqrs_core.memory import MemoryBroker, MemoryStorage
     from cqrs_core.outbox import OutboxedEventRepository
     from cqrs_core.plugins import hookimpl
+    from cqrs_core.relay import RelayOptions
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -96,6 +97,7 @@ _ON_DEMAND = {
     "OutboxedEventRepository": ("cqrs_core.outbox", None),
     "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
     "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
+    "RelayOptions": ("cqrs_core.relay", None),
     "current_message": ("cqrs_core.context", None),
     "current_messages": ("cqrs_core.context", None),
     "hookimpl": ("cqrs_core.plugins", None),
@@ -145,6 +147,7 @@ __all__ = [
     "Publisher",
     "PydanticRequest",
     "PydanticResponse",
+    "RelayOptions",
     "Request",
     "RequestHandler",
     "RequestHandlerFallback",

@@ -108,7 +108,12 @@ class App:
             max_concurrent_messages: How many consumed messages, or batches, each group handles at the same time.
             stop_deadline_s: Seconds that handlers of consumed messages have to end in when the App stops.
             clock: Tells the time of messages, and measures the delays and deadlines of policies and loops.
+
+        Raises:
+            InvalidOption: *relay* is given, and there is no storage.
         """
+        if relay is not None and storage is None:
+            raise InvalidOption("relay", relay, "left out: without a storage there is no outbox")
         self.name = name
         self.requests = RequestMap()
         self.events = EventMap()
