@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -71,6 +72,26 @@ def test_a_host_that_is_not_said_to_be_a_redis_is_refused() -> None:
         "circuit_breaker is 'aiobreaker://...'. It must be 'aiobreaker', or with the URL of a Redis "
         "'aiobreaker+redis://host:6379/0'."
     ) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["redis://user:pa/ss@host", "redis://user:pa[ss@host", "redis://user:pa?ss@host:1", "redys://user:pass@h"],
+)
+def test_a_url_that_redis_does_not_understand_is_refused_without_its_password(address: str) -> None:
+    """Nor does what redis itself said of it, which quotes a part, go along."""
+    pytest.importorskip("redis")
+    with pytest.raises(InvalidOption) as caught:
+        open_circuit_breaker(f"aiobreaker+{address}")
+
+    assert (
+        "circuit_breaker is 'aiobreaker+redis://...'. It must be the URL of a Redis, "
+        "'aiobreaker+redis://user:password@host:6379/0'; what is special in the password is escaped, as "
+        "urllib.parse.quote(password, safe='') does it."
+    ) == str(caught.value)
+    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+    shown = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
+    assert address.partition(":pa")[2][:3] not in shown.replace(address, "")
 
 
 @pytest.mark.parametrize("options", [{"fail_max": 0}, {"timeout_duration_s": -1.0}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -233,14 +234,128 @@ async def test_two_processes_share_a_circuit(callers: tuple[Caller, Caller]) -> 
 
 async def test_the_thread_ends_with_the_breaker(url: str, namespace: str) -> None:
     """Nothing is left of a breaker that nobody has any more."""
+    before = threads()  # of tests that have just ended
     breaker = make(url, namespace)
     await breaker.acquire("Pay.handle")
-    (thread,) = threads()
+    (thread,) = set(threads()) - set(before)
     del breaker
     gc.collect()
 
     thread.join(DEADLINE_S)
     assert not thread.is_alive()
+
+
+async def test_a_key_of_another_type_concerns_one_circuit_alone(url: str, namespace: str) -> None:
+    """Others are shared, and calls of that one do not wait."""
+    client = redis.Redis.from_url(url)
+    client.lpush(f"cqrs_breaker:{{{namespace}:Pay.handle:Pay.handle}}:state", "a list")
+    one, other = make(url, namespace), make(url, namespace)
+    await fail(one)
+    await (await one.acquire("Ship.handle")).failed(ConnectionError("refused"))
+
+    async def is_shared() -> bool:
+        try:
+            (await other.acquire("Ship.handle")).abandoned()
+        except CircuitOpen:
+            return True
+        return False
+
+    await until(is_shared)
+    assert [False, True] == [await passes(one), await passes(other)]
+    client.delete(f"cqrs_breaker:{{{namespace}:Pay.handle:Pay.handle}}:state")
+    await until_refused(other)
+
+
+async def test_circuits_on_one_server_have_one_connection(url: str, namespace: str) -> None:
+    """Also if there is a new client for each, as in the README of python-cqrs."""
+    client = redis.Redis.from_url(url)
+    breaker = make(f"{url}?client_name={namespace}", namespace)
+    for number in range(20):
+        (await breaker.acquire(f"Pay{number}.handle")).abandoned()
+
+    assert 1 == [connection["name"] for connection in client.client_list()].count(namespace)
+
+
+LAST_WORDS = """
+import asyncio, atexit, redis, sys, time
+from cqrs_breaker import AioBreakerAdapter, CircuitRedisStorage
+
+url, namespace, slow_s = sys.argv[1:]
+ended_at = 0.0
+atexit.register(lambda: print(time.monotonic() - ended_at))
+execute = redis.client.Pipeline.execute
+
+def execute_slowly(*arguments, **options):
+    if is_slow:
+        time.sleep(float(slow_s))
+    return execute(*arguments, **options)
+
+async def main():
+    global is_slow
+    permit = await breaker.acquire("Pay.handle")
+    is_slow = True
+    await permit.failed(ConnectionError())
+
+is_slow = False
+redis.client.Pipeline.execute = execute_slowly
+storage = CircuitRedisStorage("closed", redis.Redis.from_url(url), namespace)
+breaker = AioBreakerAdapter(1, 60, storage_factory=lambda _name: storage)
+asyncio.run(main())
+ended_at = time.monotonic()
+"""
+
+
+@pytest.mark.parametrize(("slow_s", "is_told"), [("0.01", True), ("30", False)])
+def test_the_last_failure_of_a_process_is_told_if_the_server_answers_in_time(
+    url: str, namespace: str, slow_s: str, *, is_told: bool
+) -> None:
+    """The program ends 50 ms later at most, whatever the server does."""
+    command = [sys.executable, "-c", LAST_WORDS, url, namespace, slow_s]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    client = redis.Redis.from_url(url)
+    assert is_told == bool(client.exists(f"cqrs_breaker:{{{namespace}:Pay.handle}}:state"))
+    assert float(run.stdout) < CALL_S
+
+
+FORK = """
+import asyncio, os, redis, sys
+from cqrs_breaker import AioBreakerAdapter, CircuitRedisStorage
+from cqrs_core.errors import CircuitOpen
+
+url, namespace = sys.argv[1:]
+storage = CircuitRedisStorage("closed", redis.Redis.from_url(url), namespace)
+breaker = AioBreakerAdapter(1, 60, storage_factory=lambda _name: storage)
+
+async def use():
+    for name in ("child's", "parent's"):
+        await (await breaker.acquire(name)).succeeded()
+
+async def fail_and_hear(own, other):
+    await (await breaker.acquire(own)).failed(ConnectionError())
+    for _ in range(1000):
+        try:
+            (await breaker.acquire(other)).abandoned()
+        except CircuitOpen:
+            return
+        await asyncio.sleep(0.01)
+    raise SystemExit("nothing was heard")
+
+asyncio.run(use())
+child = os.fork()
+asyncio.run(fail_and_hear("parent's", "child's") if child else fail_and_hear("child's", "parent's"))
+if child:
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is none")
+def test_a_process_that_was_forked_shares_the_circuits_too(url: str, namespace: str) -> None:
+    """Each hears of what the other one opened, though threads do not survive a fork."""
+    command = [sys.executable, "-W", "ignore", "-c", FORK, url, namespace]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert 0 == run.returncode, run.stderr
 
 
 # Without the server --------------------------------------------------------------------------------------------------

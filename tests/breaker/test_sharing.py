@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -12,7 +13,9 @@ import pytest
 from cqrs_breaker import AioBreakerAdapter, CircuitRedisStorage
 from cqrs_breaker.circuit import Circuit, Rules, Statement
 from cqrs_breaker.engine import Engine
-from cqrs_breaker.sharing import REFRESH_S, Link, is_to_trip
+from cqrs_breaker.link import Link, is_to_trip
+from cqrs_breaker.round_trips import converse
+from cqrs_breaker.sharing import BATCH, REFRESH_S, Server
 from cqrs_breaker.storage import KEPT_S, Found, SharedState
 from cqrs_core.clock import Clock
 from cqrs_core.concurrency import open_task_group, sleep
@@ -24,12 +27,25 @@ OPEN_FOR_S = 10.0
 
 
 class FakeServer:
-    """What is used of a ``redis.Redis``, by the clock of a test; it may be away."""
+    """
+    What is used of a ``redis.Redis``, by the clock of a test.
+
+    Attributes:
+        is_away: Whether it answers nobody.
+        refused: A part of the names of keys about which it answers with an error.
+        trips: How many commands came at once, each time.
+    """
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.keys: dict[str, tuple[str, float]] = {}
         self.is_away = False
+        self.refused = "no such key"
+        self.trips: list[int] = []
+
+    def pipeline(self, *, transaction: bool) -> FakePipeline:
+        assert not transaction
+        return FakePipeline(self)
 
     def pttl(self, name: str) -> int:
         entry = self._entry(name)
@@ -49,10 +65,36 @@ class FakeServer:
         self.keys.pop(name, None)
 
     def _entry(self, name: str) -> tuple[str, float] | None:
-        if self.is_away:
-            raise ConnectionError("the server is away")
         entry = self.keys.get(name)
         return None if entry is None or entry[1] <= self.clock.monotonic() else entry
+
+
+class WrongType(Exception):
+    """What the server answers about a key that is of another type."""
+
+
+class FakePipeline:
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+        self._commands: list[Callable[[], Any]] = []
+
+    def __getattr__(self, command: str) -> Callable[..., None]:
+        def put_in(name: str, *arguments: Any, **options: Any) -> None:
+            def run() -> Any:
+                if self._server.refused in name:
+                    return WrongType(name)
+                return getattr(self._server, command)(name, *arguments, **options)
+
+            self._commands.append(run)
+
+        return put_in
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        assert not raise_on_error
+        if self._server.is_away:
+            raise ConnectionError("the server is away")
+        self._server.trips.append(len(self._commands))
+        return [command() for command in self._commands]
 
 
 class Process:
@@ -66,9 +108,13 @@ class Process:
 
     def exchange(self) -> None:
         """Tell, look, and take over."""
-        self.link.exchange()
+        assert {} == self.talk()
         assert self.link.view is not None
         self.circuit.adopt(self.link.view)
+
+    def talk(self) -> dict[Link, Exception]:
+        """Tell, and look."""
+        return converse(self.link.shared.client, {self.link: self.link.exchange()})
 
     async def fail(self) -> None:
         await (self.circuit.closed or self.circuit.probe()).failed(ConnectionError())
@@ -168,6 +214,21 @@ async def test_a_probe_belongs_to_one_until_it_ends_or_lapses(clock: VirtualCloc
     assert [0, 0, 10, 10, 0] == answers
 
 
+async def test_a_process_that_was_forked_has_not_its_parents_probe(clock: VirtualClock, server: FakeServer) -> None:
+    """It is another one to the server, and whoever waits there waits for nothing here."""
+    one = Process(server)
+    await one.fail()
+    one.exchange()
+    await clock.advance(OPEN_FOR_S)
+    assert 0 == one.claim()
+    waiting = one.link.ask(for_probe=True)
+    one.link.start_anew()
+
+    assert None is one.link.view
+    assert OPEN_FOR_S == one.claim()
+    assert not waiting.done()
+
+
 async def test_who_was_cancelled_does_not_get_the_probe(clock: VirtualClock, server: FakeServer) -> None:
     """It would be kept from the others, and never be made."""
     one, other = Process(server), Process(server)
@@ -238,7 +299,7 @@ async def test_closing_while_the_server_was_away_is_told_when_it_is_back(
     other.exchange()
     server.is_away = True
     with pytest.raises(ConnectionError):
-        one.exchange()
+        one.talk()
     one.link.lose()
     await clock.advance(OPEN_FOR_S)
     await one.succeed()
@@ -255,14 +316,14 @@ async def test_whoever_waits_is_told_that_there_is_no_answer(server: FakeServer)
     server.is_away = True
     answers = [one.link.ask(for_probe=False)]
     with pytest.raises(ConnectionError):
-        one.link.exchange()
+        one.talk()
     answers.append(one.link.ask(for_probe=True))
     cancelled: Future[float | None] = one.link.ask(for_probe=True)
     cancelled.cancel()
     one.link.lose()
 
     assert [None, None] == [answer.result(timeout=0) for answer in answers]
-    assert not one.link.is_asked
+    assert not one.link.is_urgent
 
 
 # With the thread -----------------------------------------------------------------------------------------------------
@@ -388,9 +449,166 @@ async def test_a_server_that_goes_away_between_two_questions_answers_nobody(
 
     monkeypatch.setattr(server, "set", fail)
     with pytest.raises(ConnectionError):
-        one.link.exchange()
+        one.talk()
 
     assert [0, None] == [answer.result(timeout=0) for answer in answers]
+
+
+# Many circuits on one server -----------------------------------------------------------------------------------------
+
+
+def processes(server: FakeServer, *names: str) -> tuple[Server, list[Process]]:
+    """Make circuits that go to a server together."""
+    made = [Process(server, name=name) for name in names]
+    all_of_them = Server(server)
+    for process in made:
+        all_of_them.add(process.link)
+    return all_of_them, made
+
+
+async def test_all_circuits_go_in_one_round_trip(server: FakeServer) -> None:
+    """And all that there is to tell in another one."""
+    together, made = processes(server, *(f"Pay{number}.handle" for number in range(BATCH)))
+    together.serve()
+    for process in made[:3]:
+        await process.fail()
+    together.serve_urgent()
+
+    assert [BATCH, 3, 3] == server.trips  # all look; the three look; the three tell
+    assert all(process.link.view is not None for process in made)
+
+
+async def test_whoever_waits_does_not_wait_for_all_others(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two batches, what became urgent meanwhile is done."""
+    together, made = processes(server, *(f"Pay{number}.handle" for number in range(2 * BATCH)))
+    answers: list[Any] = []
+    look = server.get
+
+    def look_and_ask(name: str) -> str | None:
+        if "{Pay7." in name and not answers:
+            answers.append(made[9].link.ask(for_probe=False))
+        return look(name)
+
+    monkeypatch.setattr(server, "get", look_and_ask)
+    together.serve()
+
+    assert [BATCH, 1, BATCH] == server.trips
+    assert 0 == answers[0].result(timeout=0)
+
+
+async def test_what_a_server_refuses_of_one_circuit_does_not_concern_the_others(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One warning tells of it; when it is mended, the circuit is shared."""
+    together, (pay, ship, book) = processes(server, "Pay.handle", "Ship.handle", "Book.handle")
+    server.refused = "{Pay."
+    for process in (pay, ship, book):
+        await process.fail()
+    asked = pay.link.ask(for_probe=False)
+    for _ in range(2):
+        together.serve_urgent()
+    others = [Process(server, name=name) for name in ("Ship.handle", "Book.handle")]
+    for other in others:
+        other.exchange()
+
+    assert None is asked.result(timeout=0)
+    assert [False, True, True] == [process.link.may_answer for process in (pay, ship, book)]
+    assert [OPEN_FOR_S] * 2 == [other.retry_after_s for other in others]
+    assert [
+        (
+            "Redis refuses to share Pay.handle (WrongType: cqrs_breaker:{Pay.handle}:state): until it does, what it "
+            "refuses is kept in this process alone."
+        )
+    ] == [message for message in caplog.messages if "Redis" in message]
+    server.refused = "nothing"
+    together.serve()
+    other = Process(server, name="Pay.handle")
+    other.exchange()
+    assert OPEN_FOR_S == other.retry_after_s
+
+
+async def test_what_a_server_refuses_of_many_circuits_is_told_once(
+    server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a replica does, or a server without memory."""
+    together, _ = processes(server, "Pay.handle", "Ship.handle", "Book.handle")
+    server.refused = ".handle"
+    together.serve()
+    together.serve()
+
+    (message,) = caplog.messages
+    assert message.startswith("Redis refuses to share Pay.handle and 2 more circuits (WrongType: ")
+
+
+async def test_a_server_that_is_away_is_not_asked_again_at_once(server: FakeServer) -> None:
+    """Whoever asks is told so, and a new circuit does not wait either."""
+    together, (pay,) = processes(server, "Pay.handle")
+    server.is_away = True
+    together.serve()
+    server.is_away = False
+    asked = pay.link.ask(for_probe=True)
+    together.serve()
+    new = Process(server, name="Ship.handle")
+    together.add(new.link)
+
+    assert [] == server.trips
+    assert None is asked.result(timeout=0)
+    assert not new.link.may_answer
+    assert together.next_look_s > REFRESH_S
+
+
+async def test_the_failure_of_one_server_does_not_concern_another(clock: VirtualClock, server: FakeServer) -> None:
+    """Two circuits of one breaker may be on different ones."""
+    other_server = FakeServer(clock)
+    storages = {"Pay.handle": server, "Ship.handle": other_server}
+    server.is_away = True
+    breaker = AioBreakerAdapter(
+        1, OPEN_FOR_S, storage_factory=lambda name: CircuitRedisStorage("closed", storages[name]), clock=clock
+    )
+    for name in storages:
+        await (await breaker.acquire(name)).failed(ConnectionError())
+
+    async def is_told() -> bool:
+        return bool(other_server.keys)
+
+    await until(is_told)
+    assert {} == server.keys
+
+
+async def test_where_no_thread_can_be_had_circuits_are_kept_in_this_process(
+    clock: VirtualClock, server: FakeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There are too many, or the program ends: no call fails of it, or waits for it; later it is tried again."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    breaker = make(server, clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        await (await breaker.acquire("Pay.handle")).failed(ConnectionError())
+        assert await is_refused(breaker)
+    assert [
+        (
+            "Redis does not answer (RuntimeError: can't start new thread): until it does, circuits are kept in this "
+            "process alone."
+        )
+    ] == [message for message in caplog.messages if "Redis" in message]
+    await (await breaker.acquire("Ship.handle")).failed(ConnectionError())
+
+    async def is_told() -> bool:
+        return 2 == len(server.keys)
+
+    await until(is_told)
+
+
+async def test_what_is_not_shared_has_no_thread() -> None:
+    """Whatever happens in its circuits."""
+    before = set(threading.enumerate())
+    breaker = AioBreakerAdapter(1, OPEN_FOR_S)
+    await (await breaker.acquire("Pay.handle")).failed(ConnectionError())
+
+    assert not {thread for thread in threading.enumerate() if thread.name == "cqrs_breaker"} - before
 
 
 class TestSharedCircuit(CircuitBreakerConformance):

@@ -3,7 +3,8 @@ Circuit breakers for :mod:`cqrs_core`, on aiobreaker, in one process or shared t
 
 A call goes this way: :mod:`.adapter` (the circuit of its name) → :mod:`.circuit` (may it pass; does its outcome count)
 → :mod:`.engine` (aiobreaker: the count, the state, the listeners). Beside it, in a thread, :mod:`.sharing` keeps
-circuits in step with other processes, through the keys of :mod:`.storage`.
+circuits in step with other processes: :mod:`.link` (what one circuit tells, and is told) → :mod:`.storage` (its keys)
+→ :mod:`.round_trips` (all circuits at once).
 """
 
 from __future__ import annotations

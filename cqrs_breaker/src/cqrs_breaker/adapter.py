@@ -11,7 +11,8 @@ from aiobreaker.storage.redis import CircuitRedisStorage as BlockingStorage  # t
 
 from cqrs_breaker.circuit import Circuit, Rules
 from cqrs_breaker.engine import LISTENER_METHODS, Engine, Listener
-from cqrs_breaker.sharing import PROBE_RECHECK_S, Link, Worker, wait_for
+from cqrs_breaker.link import Link
+from cqrs_breaker.sharing import PROBE_RECHECK_S, Worker, wait_for
 from cqrs_breaker.storage import CircuitRedisStorage
 from cqrs_core.breaker import check_exclude, check_fail_max, is_duration
 from cqrs_core.clock import SystemClock
@@ -33,8 +34,8 @@ class AioBreakerAdapter:
     A circuit opens after *fail_max* failures in a row, and lets one call through after *timeout_duration*. Callers see
     their own exceptions, or :class:`cqrs_core.errors.CircuitOpen`, and never one of aiobreaker.
 
-    It is for one event loop at a time. Circuits are made when they are first used, and kept. A program that forks its
-    workers makes its first call after that: the thread that serves shared circuits does not survive a fork.
+    It is for one event loop at a time. Circuits are made when they are first used, and kept. A process that is forked
+    goes on with those of the first, and shares them on its own account.
 
     Args:
         fail_max: How many failures in a row, within this process, open a circuit; at least 1.
@@ -85,14 +86,14 @@ class AioBreakerAdapter:
         found, link = self._circuits.get(circuit) or self._add(circuit)
         if link is None:
             return found.closed or found.probe()
-        if link.view is None and self._worker.may_answer:
+        if link.view is None and link.may_answer:
             await self._ask(link, for_probe=False)
         _catch_up(found, link)
         return found.closed or await self._probe(found, link)
 
     async def _probe(self, circuit: Circuit, link: Link) -> Permit:
         permit = circuit.probe()
-        if not self._worker.may_answer:
+        if not link.may_answer:
             return permit
         try:
             wait_s = await self._ask(link, for_probe=True)

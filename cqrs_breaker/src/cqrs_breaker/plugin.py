@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cqrs_breaker.errors import RedisMissing
@@ -44,7 +45,7 @@ def open_circuit_breaker(
         namespace: Goes before the names of circuits on the Redis.
 
     Raises:
-        InvalidOption: A number is outside its bounds, or the address names a host but not what it is.
+        InvalidOption: A number is outside its bounds, or the address is no URL of a Redis.
         RedisMissing: The package redis is not installed.
     """
     from cqrs_breaker.adapter import AioBreakerAdapter  # noqa: PLC0415 - a plug-in imports aiobreaker when it is used
@@ -69,5 +70,13 @@ def _connect(url: str) -> object:
         redis = importlib.import_module("redis")  # only a breaker that is shared needs it
     except ModuleNotFoundError as error:
         raise RedisMissing from error
-    client: object = redis.Redis.from_url(url)
+    client: object = None
+    with suppress(ValueError):  # its text may quote a part of the password
+        client = redis.Redis.from_url(url)
+    if client is None:
+        expected = (
+            "the URL of a Redis, 'aiobreaker+redis://user:password@host:6379/0'; what is special in the password is "
+            "escaped, as urllib.parse.quote(password, safe='') does it"
+        )
+        raise InvalidOption("circuit_breaker", "aiobreaker+redis://...", expected)
     return client

@@ -8,23 +8,26 @@ of all processes should make. While the server does not answer, each process goe
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import threading
-from collections import deque
-from concurrent.futures import Future
+import time
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from cqrs_breaker.circuit import View
-from cqrs_breaker.storage import Found
+from cqrs_breaker.round_trips import converse
 from cqrs_core.concurrency import Gate, run_within, sleep
 from cqrs_core.concurrency.loops import running_trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from cqrs_breaker.circuit import Circuit, Statement
-    from cqrs_breaker.storage import SharedState
+    from cqrs_breaker.link import Link
+    from cqrs_breaker.round_trips import RedisClient
 
 logger = logging.getLogger(__name__)
 
@@ -36,165 +39,201 @@ RETRY_S = 1.0
 ANSWER_WITHIN_S = 0.05
 #: After so many seconds, at the latest, it is asked again whether somebody else still makes the probe.
 PROBE_RECHECK_S = 1.0
+#: How many circuits go to a server at once. What becomes urgent meanwhile waits for so many.
+BATCH = 200
 
 
-class Link:
-    """
-    Connects a circuit with the state that processes share of it.
+class Server:
+    """The circuits of one breaker that are on one server. All but :meth:`add` is for the thread."""
 
-    The loop calls :meth:`ask` and reads :attr:`view`; all else is called by the thread of the worker, which reads the
-    circuit's last statement and changes nothing of the circuit.
-
-    Attributes:
-        view: What was found last; ``None`` while nothing is known.
-    """
-
-    def __init__(self, circuit: Circuit, shared: SharedState) -> None:
-        self.view: View | None = None
-        self._circuit = circuit
-        self._shared = shared
-        self._told = 0
-        self._asked: deque[tuple[Future[float | None], bool]] = deque()
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._links: tuple[Link, ...] = ()
+        #: Those about which the server answers with an error.
+        self._refused: set[Link] = set()
+        self._is_away = False
+        self._look_at = 0.0
 
     @property
-    def is_asked(self) -> bool:
-        """Whether a call waits for an answer."""
-        return bool(self._asked)
+    def has_news(self) -> bool:
+        """Whether there is something to tell, and it is likely to be heard."""
+        return any(link.has_news for link in self._links)
 
-    def ask(self, *, for_probe: bool) -> Future[float | None]:
-        """
-        Ask for a new view, and perhaps for the right to make the probe.
+    @property
+    def next_look_s(self) -> float:
+        """In how many seconds all circuits are to be looked at again, also if the server is away."""
+        return max(self._look_at - time.monotonic(), 0.0)
 
-        Returns:
-            The seconds after which to ask again for the probe; 0 if it may be made, or was not asked for; ``None`` if
-            the server did not answer.
-        """
-        answer: Future[float | None] = Future()
-        self._asked.append((answer, for_probe))
-        return answer
+    def add(self, link: Link) -> None:
+        """Serve one more circuit."""
+        link.may_answer = not self._is_away
+        self._links = (*self._links, link)
 
-    def exchange(self) -> None:
-        """Tell what happened here, and find out what happened elsewhere; raises what the client raises."""
-        popped = [self._asked.popleft() for _ in range(len(self._asked))]
-        # Who was cancelled meanwhile would not make the probe.
-        asked = [(answer, for_probe) for answer, for_probe in popped if answer.set_running_or_notify_cancel()]
-        try:
-            statement = self._circuit.statement
-            found = self._publish(statement, self._shared.look())
-            self._told = statement.number
-            until = self._circuit.rules.monotonic() + found.left_s if found.state == "tripped" else None
-            self.view = View(statement.number, found.state == "closed", until)
-            for answer, for_probe in asked:
-                is_due = for_probe and not found.left_s and found.state == "tripped"
-                wait_s = self._shared.claim_probe(self._circuit.rules.open_for_s) if is_due else found.left_s
-                answer.set_result(wait_s)
-        except Exception:
-            for answer, _ in asked:
-                if not answer.done():
-                    answer.set_result(None)
-            raise
+    def serve(self) -> None:
+        """Do what is urgent, and look at all circuits if it is time."""
+        if self.next_look_s:
+            self.serve_urgent()
+            return
+        self._look_at = time.monotonic() + REFRESH_S
+        was_away, links = self._is_away, self._links
+        for first in range(0, len(links), BATCH):
+            if not was_away:
+                self.serve_urgent()
+            if not self._exchange(links[first : first + BATCH]):
+                return
 
-    def lose(self) -> None:
-        """Forget what others know: the server does not answer."""
-        self.view = None
-        for _ in range(len(self._asked)):
-            answer, _for_probe = self._asked.popleft()
-            if answer.set_running_or_notify_cancel():
-                answer.set_result(None)
+    def serve_urgent(self) -> None:
+        """Answer calls that wait, and tell what there is to tell; without a server, that there is no answer."""
+        urgent = [link for link in self._links if link.is_urgent]
+        if self._is_away:
+            for link in urgent:
+                link.lose()
+        elif urgent:
+            self._exchange(urgent)
+
+    def lose(self, error: Exception) -> None:
+        """Leave all circuits to this process, for a time; said once."""
+        was_away, self._is_away = self._is_away, True
+        self._look_at = time.monotonic() + RETRY_S
+        for link in self._links:
+            link.lose()
+        if not was_away:
+            text = "Redis does not answer (%s: %s): until it does, circuits are kept in this process alone."
+            logger.warning(text, type(error).__name__, error)
+
+    def start_anew(self) -> None:
+        """Know nothing of the server and of others: this process was forked from the one that did."""
+        self._is_away = False
+        self._look_at = 0.0
+        for link in self._links:
+            link.start_anew()
 
     def end(self) -> None:
         """Exchange nothing any more."""
-        self._shared.hang_up()
+        for link in self._links:
+            link.shared.hang_up()
 
-    def _publish(self, statement: Statement, found: Found) -> Found:
-        """Tell what the server has to know, and give what it knows then."""
-        is_new = statement.number > self._told
-        if statement.until is None:
-            if not is_new:
-                return found
-            self._shared.close()
-            return Found("closed")
-        if is_to_trip(statement, found, is_new=is_new):
-            found = Found("tripped", max(statement.until - self._circuit.rules.monotonic(), 0.0))
-            self._shared.trip(found.left_s)
-        if is_new and statement.ends_probe:
-            self._shared.release_probe()
-        return found
-
-
-def is_to_trip(statement: Statement, found: Found, *, is_new: bool) -> bool:
-    """
-    Decide whether a server is to be told that a circuit is not closed, as a process says.
-
-    A server that knows nothing is told, for it may have forgotten. Against what it knows, only what is new counts: a
-    probe that failed always does; too many failures do if the circuit is closed there, for if it is open, its time
-    began before; a probe that was cancelled is no news about the circuit.
-    """
-    if found.state == "unknown":
+    def _exchange(self, links: Sequence[Link]) -> bool:
+        """Exchange what is known of some circuits, and tell whether the server answered."""
+        try:
+            failed = converse(self._client, {link: link.exchange() for link in links})
+        except Exception as error:  # noqa: BLE001 - clients have errors of their own, and no call may fail of them
+            self.lose(error)
+            return False
+        if self._is_away:
+            self._is_away = False
+            logger.info("Redis answers again: circuits are shared.")
+        for link in failed:
+            link.lose()
+        self._complain(failed)
+        self._refused.difference_update(links)
+        self._refused.update(failed)
         return True
-    return is_new and (statement.is_newest or (found.state == "closed" and not statement.ends_probe))
+
+    def _complain(self, failed: Mapping[Link, Exception]) -> None:
+        """Tell, once, of circuits that are not shared, though the server answers."""
+        new = [link for link in failed if link not in self._refused]
+        if new:
+            text = "Redis refuses to share %s (%s: %s): until it does, what it refuses is kept in this process alone."
+            names = new[0].name if len(new) == 1 else f"{new[0].name} and {len(new) - 1} more circuits"
+            error = failed[new[0]]
+            logger.warning(text, names, type(error).__name__, error)
 
 
 class Worker:
-    """
-    The thread that serves all links of one breaker; it begins with the first, and ends with :meth:`stop`.
-
-    Attributes:
-        may_answer: Whether it is worth waiting for: the servers answered the last time, or were not asked yet.
-    """
+    """The thread that serves all links of one breaker; it begins with the first, and ends with :meth:`stop`."""
 
     def __init__(self) -> None:
-        self.may_answer = True
-        self._links: list[Link] = []
+        self._servers: dict[int, Server] = {}
         self._wake = threading.Event()
         self._is_stopped = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell."""
+        return any(server.has_news for server in self._servers.values())
+
     def add(self, link: Link) -> None:
         """Serve one more circuit."""
-        self._links = [*self._links, link]
-        if self._thread is None:
-            # A daemon: a server that does not answer must not keep the program from ending.
-            self._thread = threading.Thread(target=self._run, name="cqrs_breaker", daemon=True)
-            self._thread.start()
+        client = link.shared.client
+        if id(client) not in self._servers:
+            self._servers = {**self._servers, id(client): Server(client)}
+        self._servers[id(client)].add(link)
         self.wake()
 
     def wake(self) -> None:
-        """Do not wait for the next round; called from any thread."""
+        """Do not wait for the next round; called from the loop."""
+        if self._thread is None and self._servers and not self._is_stopped:
+            self._start()
         self._wake.set()
 
     def stop(self) -> None:
-        """End the thread, soon; called from any thread."""
+        """End the thread, as soon as it has told what there was to tell; called from any thread."""
         self._is_stopped = True
         self._wake.set()
 
-    def _run(self) -> None:
-        while True:
-            is_last = self._is_stopped
-            self._serve()
-            if is_last:  # and what was there to tell before has been told
-                break
-            self._wake.wait(REFRESH_S if self.may_answer else RETRY_S)
-            self._wake.clear()
-        for link in self._links:
-            link.end()
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
-    def _serve(self) -> None:
-        links = self._links
+    def start_anew(self) -> None:
+        """Have no thread, until the next call: this process was forked from the one that had it."""
+        self._thread = None
+        self._wake = threading.Event()  # somebody may have held the other one's lock
+        for server in self._servers.values():
+            server.start_anew()
+
+    def _start(self) -> None:
+        _register_hooks()
+        _workers.add(self)
+        # A daemon: a server that does not answer must not keep the program from ending.
+        thread = threading.Thread(target=self._run, name="cqrs_breaker", daemon=True)
         try:
-            for link in sorted(links, key=lambda link: not link.is_asked):
-                link.exchange()
-        except Exception as error:  # noqa: BLE001 - clients have errors of their own, and no call may fail of them
-            had_answered, self.may_answer = self.may_answer, False
-            for link in links:
-                link.lose()
-            if had_answered and not self._is_stopped:
-                text = "Redis does not answer (%s: %s): until it does, circuits are kept in this process alone."
-                logger.warning(text, type(error).__name__, error)
-            return
-        if not self.may_answer:
-            self.may_answer = True
-            logger.info("Redis answers again: circuits are shared.")
+            thread.start()
+        except RuntimeError as error:  # there are too many, or the program ends: no reason for a call to fail
+            for server in self._servers.values():
+                server.lose(error)
+        else:
+            self._thread = thread
+
+    def _run(self) -> None:
+        while not self._is_stopped:
+            for server in self._servers.values():
+                server.serve()
+            self._wake.wait(min(server.next_look_s for server in self._servers.values()))
+            self._wake.clear()
+        for server in self._servers.values():
+            server.serve_urgent()
+            server.end()
+
+
+#: Those that have had a thread.
+_workers: WeakSet[Worker] = WeakSet()
+
+
+@cache
+def _register_hooks() -> None:
+    """See to what happens to threads at a fork, and at the end; once, when there is the first."""
+    atexit.register(_tell_at_exit)
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(after_in_child=_start_anew_after_fork)
+
+
+def _tell_at_exit() -> None:
+    """Let others know what happened at the very end, which would end with the threads; no longer than a call waits."""
+    until = time.monotonic() + ANSWER_WITHIN_S
+    speaking = [worker for worker in _workers if worker.has_news]
+    for worker in speaking:
+        worker.stop()
+    for worker in speaking:
+        worker.join(max(until - time.monotonic(), 0.0))
+
+
+def _start_anew_after_fork() -> None:
+    for worker in _workers:
+        worker.start_anew()
 
 
 async def wait_for(answer: Future[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""What processes share of a circuit on Redis, and the statements that read and write it."""
+"""What processes share of a circuit on Redis, and the commands that read and write it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import inspect
 import sys
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from cqrs_core.errors import InvalidOption
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiobreaker import CircuitBreakerState  # type: ignore[import-untyped] # it has no types
+
+    from cqrs_breaker.round_trips import Conversation, RedisClient
 
 #: How long a server may take to answer the thread that asks it. Calls do not wait that long.
 SERVER_TIMEOUT_S = 1.0
@@ -37,26 +41,6 @@ class Found:
     left_s: float = 0.0
 
 
-class RedisClient(Protocol):
-    """What is used of a ``redis.Redis``; each method waits for the server."""
-
-    def pttl(self, name: str) -> int:
-        """Tell the milliseconds that a key has left; less than nothing if there is none."""
-        ...
-
-    def set(self, name: str, value: str, *, px: int, nx: bool = False) -> object:
-        """Write a key that expires in *px* milliseconds; with *nx* only if there is none, else it gives ``None``."""
-        ...
-
-    def get(self, name: str) -> str | bytes | None:
-        """Read a key: text if the client decodes it."""
-        ...
-
-    def delete(self, name: str) -> object:
-        """Delete a key."""
-        ...
-
-
 class CircuitRedisStorage:
     """
     Says that a circuit is shared through Redis: for ``AioBreakerAdapter(storage_factory=...)``.
@@ -67,18 +51,18 @@ class CircuitRedisStorage:
         state: ``"closed"``, or ``aiobreaker.CircuitBreakerState.CLOSED``: programs that were written for aiobreaker's
             class of this name say so.
         redis_object: A ``redis.Redis``, with ``decode_responses`` or without. Its server is asked through connections
-            of our own that give up after a second; of a client for Sentinel or a cluster its own are used: give that
-            one a ``socket_timeout``.
+            of our own that give up after a second, and that all clients of it with the same options share. Of a client
+            for Sentinel or a cluster its own are used: make one for all circuits, and give it a ``socket_timeout``.
         namespace: Goes before the name of the circuit, in its keys.
 
     Raises:
         InvalidOption: One of them is not of these.
     """
 
-    def __init__(self, state: str | CircuitBreakerState, redis_object: Any, namespace: str | None = None) -> None:  # noqa: ANN401 - see RedisClient; what is given is looked at
+    def __init__(self, state: str | CircuitBreakerState, redis_object: Any, namespace: str | None = None) -> None:  # noqa: ANN401 - see round_trips; what is given is looked at
         if getattr(state, "name", state) not in {"closed", "CLOSED"}:
             raise InvalidOption("state", state, "'closed': what opens a circuit is failures")
-        if not all(callable(getattr(redis_object, method, None)) for method in ("pttl", "set", "get", "delete")):
+        if not callable(getattr(redis_object, "pipeline", None)):
             raise InvalidOption("redis_object", redis_object, "a client such as redis.Redis.from_url('redis://host')")
         if inspect.iscoroutinefunction(getattr(redis_object, "execute_command", None)):
             expected = "a synchronous client, redis.Redis: a thread uses it, so that no event loop waits"
@@ -102,69 +86,100 @@ class CircuitRedisStorage:
 
 class SharedState:
     """
-    The state of one circuit on a server. Each method waits for it, and raises what its client raises.
+    The state of one circuit on a server: what is said to it, for :func:`cqrs_breaker.round_trips.converse`.
 
     Two keys: ``state``, and ``probe`` while somebody makes the probe. Both expire, and what they have left to live
     tells how long the circuit stays open, by the clock of the server alone: the state of one that is open lives a day
     longer than it is open.
 
     Attributes:
+        client: Knows the server.
         hang_up: Closes connections that are not in use, if they are ours: the process asks no more.
     """
 
     def __init__(self, client: RedisClient, name: str, *, hang_up: Callable[[], None]) -> None:
+        self.client = client
         self.hang_up = hang_up
-        self._client = client
         self._me = uuid.uuid4().hex
         # The braces keep the two on one node of a cluster.
         self._state = f"cqrs_breaker:{{{name}}}:state"
         self._probe = f"cqrs_breaker:{{{name}}}:probe"
 
-    def look(self) -> Found:
+    def become_another(self) -> None:
+        """Be told from who has said something until now: this process was forked from that one."""
+        self._me = uuid.uuid4().hex
+
+    def look(self) -> Conversation[Found]:
         """Find out what is known."""
-        state = self._client.get(self._state)
+        (state,) = yield [methodcaller("get", self._state)]
         if state is None:
             return Found("unknown")
         if state in {_CLOSED, _CLOSED.encode()}:
             return Found("closed")
-        return Found("tripped", max(self._client.pttl(self._state) / 1000 - KEPT_S, 0.0))
+        (left_ms,) = yield [methodcaller("pttl", self._state)]
+        return Found("tripped", max(left_ms / 1000 - KEPT_S, 0.0))
 
-    def trip(self, open_for_s: float) -> None:
+    def trip(self, open_for_s: float) -> Conversation[None]:
         """Open the circuit."""
-        self._client.set(self._state, "tripped", px=_milliseconds(open_for_s + KEPT_S))
+        yield [methodcaller("set", self._state, "tripped", px=_milliseconds(open_for_s + KEPT_S))]
 
-    def close(self) -> None:
+    def close(self) -> Conversation[None]:
         """Close the circuit, and end its probe."""
-        self._client.set(self._state, _CLOSED, px=_milliseconds(KEPT_S))
-        self._client.delete(self._probe)
+        yield [
+            methodcaller("set", self._state, _CLOSED, px=_milliseconds(KEPT_S)),
+            methodcaller("delete", self._probe),
+        ]
 
-    def claim_probe(self, lease_s: float) -> float:
+    def claim_probe(self, lease_s: float) -> Conversation[float]:
         """Take the right to make the probe, for *lease_s*; gives 0, or the seconds for which somebody else has it."""
-        if self._client.set(self._probe, self._me, px=_milliseconds(lease_s), nx=True) or self._is_mine():
-            return 0.0
-        return max(self._client.pttl(self._probe) / 1000, 0.001)
+        is_taken, holder, left_ms = yield [
+            methodcaller("set", self._probe, self._me, px=_milliseconds(lease_s), nx=True),
+            methodcaller("get", self._probe),
+            methodcaller("pttl", self._probe),
+        ]
+        return 0.0 if is_taken or self._is_me(holder) else max(left_ms / 1000, 0.001)
 
-    def release_probe(self) -> None:
+    def release_probe(self) -> Conversation[None]:
         """Give the right to make the probe back, if it is held here."""
         # Between the two it may lapse, and be taken by somebody else: then one probe more is made.
-        if self._is_mine():
-            self._client.delete(self._probe)
+        (holder,) = yield [methodcaller("get", self._probe)]
+        if self._is_me(holder):
+            yield [methodcaller("delete", self._probe)]
 
-    def _is_mine(self) -> bool:
-        return self._client.get(self._probe) in {self._me, self._me.encode()}
+    def _is_me(self, holder: object) -> bool:
+        return holder in {self._me, self._me.encode()}
 
 
 def _milliseconds(seconds: float) -> int:
     return max(round(seconds * 1000), 1)
 
 
+#: The clients that were made here, and for each what says which server it asks, and as whom.
+_own: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+
+
 def _with_deadline(client: Any) -> Any | None:  # noqa: ANN401 - see CircuitRedisStorage
-    """Make a client of the same server that gives up in time, where that is known how to do."""
+    """Give a client of the same server that gives up in time, where that is known how to do; for each server one."""
     redis: Any = sys.modules.get("redis")  # who has a client of it has imported it
     pool: Any = client.connection_pool if redis is not None and isinstance(client, redis.Redis) else None
     if redis is None or type(pool) not in {redis.ConnectionPool, redis.BlockingConnectionPool}:
         return None
-    options = {**pool.connection_kwargs, "socket_timeout": SERVER_TIMEOUT_S, "socket_connect_timeout": SERVER_TIMEOUT_S}
+    options = {**pool.connection_kwargs, "connection_class": pool.connection_class}
+    # redis puts objects of its own among them, new ones for each client; none says where the server is.
+    telling = {name: value for name, value in options.items() if name in _TELLING or not _is_of_redis(value)}
+    for known, its_own in list(_own.items()):
+        if its_own == telling:
+            return known
+    options |= {"socket_timeout": SERVER_TIMEOUT_S, "socket_connect_timeout": SERVER_TIMEOUT_S}
     # No second try: the next look is one.
     options["retry"] = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options))
+    own = redis.Redis(connection_pool=redis.ConnectionPool(**options))
+    _own[own] = telling
+    return own
+
+
+_TELLING = {"connection_class", "credential_provider"}
+
+
+def _is_of_redis(value: object) -> bool:
+    return type(value).__module__.partition(".")[0] == "redis"
