@@ -115,7 +115,8 @@ def is_stray(error: BaseException) -> bool:
     Tell whether *error* is a cancellation that nobody asked of the task that runs: of something it has waited for.
 
     asyncio has such: a future that another task cancelled. For whoever waited, it is a failure like any other. On
-    Python 3.10, one that somebody asked of this task without asking here is taken for one.
+    Python 3.10, one that somebody asked of this task without asking here is taken for one, unless it was counted as it
+    arrived in a :func:`watched` await.
     """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
