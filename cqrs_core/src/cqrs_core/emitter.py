@@ -427,7 +427,7 @@ class EventEmitter:
 
 
 async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:
-    await deadline.call(handle, event, handler)
+    await deadline.call(handle, event, lambda: handler)
 
 
 def _ids(accepting: Accepting) -> dict[str, object]:

@@ -192,7 +192,10 @@ def _attempt_in_scope(handler_class: type, source: HandlerSource, open_scope: Op
             raise
         await scope.aclose()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback holds this frame: neither would be freed before the next collection
         return response
 
     return attempt_in_scope
@@ -207,7 +210,7 @@ def handling(handler_class: type, deadline: Deadline | None = None) -> HandleIn:
             if deadline is None:
                 response = await handler.handle(request)
             else:
-                response = await deadline.call(handler.handle, request, handler_class)
+                response = await deadline.call(handler.handle, request, lambda: handler_class)
         except BaseException:
             handler.take_events()
             raise
@@ -226,7 +229,7 @@ def chain_handling(links: Sequence[type], deadline: Deadline | None = None) -> H
             if deadline is None:
                 response = await handle(request)
             else:
-                response = await deadline.call(handle, request, links[0])
+                response = await deadline.call(handle, request, lambda: type(ran[-1]) if ran else links[0])
         except BaseException:
             for handler in ran:
                 handler.take_events()
@@ -249,7 +252,10 @@ def in_scope(handle_in: HandleIn, source: HandlerSource, emit: Emit) -> Handle:
                 except EventHandlersFailed as error:
                     failure = error  # as in attempt_in_scope
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # as in attempt_in_scope
         return response
 
     return attempt_in_any_scope
@@ -274,7 +280,7 @@ def with_events(handle_in: HandleIn, emit: Emit, deadline: Deadline | None, hand
         return attempt_in
 
     async def attempt_within(request: Any, resolve: Resolve) -> Any:  # noqa: ANN401 - of any type
-        return await deadline.call(lambda request: attempt_in(request, resolve), request, handler)
+        return await deadline.call(lambda request: attempt_in(request, resolve), request, lambda: handler)
 
     return attempt_within
 
@@ -363,7 +369,10 @@ def stream_attempt(handler_class: type, source: HandlerSource, emit: Emit, deadl
                     raise  # the handler's own: of a command that it sent
                 failure = error  # as in attempt_in_scope
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # as in attempt_in_scope
 
     return attempt_stream
 
@@ -395,7 +404,7 @@ def stream_in_unit(handler_class: type, units: Units, emit: Emit, deadline: Dead
                         if deadline is None:
                             answer = await advance(None)
                         else:
-                            answer = await deadline.call(advance, None, handler_class)
+                            answer = await deadline.call(advance, None, lambda: handler_class)
                     await unit.commit()
                     if answer is _END:
                         break

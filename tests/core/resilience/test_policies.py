@@ -387,6 +387,19 @@ async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_may_be_tried
     assert ["primary", "primary"] == script.log
 
 
+async def test_of_a_chain_the_link_that_was_running_is_named(
+    app: cqrs.App, script: Script, clock: VirtualClock
+) -> None:
+    """Who is told that the first link took too long would look in the wrong place."""
+    app.requests.bind(Ask, [FirstLink, LastLink], timeout_s=5)
+    script.acts = {"link 1": ["pass"], "link 2": [Gate()]}
+    async with app, open_task_group() as tasks:
+        tasks.start(lambda: pass_time(clock, 5))
+        with pytest.raises(errors.HandlerTimedOut, match="LastLink did not end") as caught:
+            await app.send(Ask())
+    assert LastLink is caught.value.handler
+
+
 async def test_time_is_that_of_the_machine_unless_another_clock_is_given(script: Script) -> None:
     """A timeout that has passed at once, and one that never does; an error comes as it is."""
     container = cqrs.SimpleContainer()

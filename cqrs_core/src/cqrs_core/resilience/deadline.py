@@ -21,9 +21,12 @@ class Deadline:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    async def call(self, function: Callable[[Any], Awaitable[Any]], argument: Any, handler: type) -> Any:  # noqa: ANN401 - of any handler
+    async def call(self, function: Callable[[Any], Awaitable[Any]], argument: Any, late: Callable[[], type]) -> Any:  # noqa: ANN401 - of any handler
         """
-        Call *function*, a part of *handler*, in this task, and cancel it when its time is over.
+        Call *function* in this task, and cancel it when its time is over.
+
+        Args:
+            late: Tells, when it was cancelled, whose fault that is: a handler's.
 
         Raises:
             HandlerTimedOut: It was cancelled.
@@ -40,7 +43,7 @@ class Deadline:
 
             await run_within(self._timeout_s, call, self._clock.sleep)
         if result is _NONE:
-            raise HandlerTimedOut(handler, self._timeout_s)
+            raise HandlerTimedOut(late(), self._timeout_s)
         return result
 
     async def each(self, items: AsyncIterator[Any], handler: type) -> AsyncGenerator[Any, None]:
@@ -49,7 +52,7 @@ class Deadline:
         async def following(_: object) -> Any:  # noqa: ANN401 - an item
             return await anext(items, _END)
 
-        while (item := await self.call(following, None, handler)) is not _END:
+        while (item := await self.call(following, None, lambda: handler)) is not _END:
             yield item
 
 
