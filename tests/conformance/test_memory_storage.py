@@ -12,7 +12,7 @@ from cqrs_core.memory import MemoryStorage
 from cqrs_core.testing.conformance import StorageConformance
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator
 
 
 class AdjustedClock(SystemClock):
@@ -22,6 +22,9 @@ class AdjustedClock(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead.total_seconds()
 
 
 class TestMemoryStorage(StorageConformance):
@@ -41,5 +44,8 @@ class TestMemoryStorage(StorageConformance):
     async def age(self, storage: MemoryStorage, by: timedelta) -> None:
         self.clock.ahead += by
 
-    async def remove(self, storage: MemoryStorage, positions: Collection[int]) -> None:
-        storage.outbox.remove(positions)
+    async def pass_time(self, storage: MemoryStorage, seconds: float) -> None:
+        self.clock.ahead += timedelta(seconds=seconds)
+
+    async def dead(self, storage: MemoryStorage) -> list[tuple[Envelope, str, str]]:
+        return [(message.record.envelope, message.reason, message.error) for message in storage.outbox.dead]

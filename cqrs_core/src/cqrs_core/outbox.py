@@ -79,8 +79,8 @@ class OutboxLease(Protocol):
 
     Messages without a key belong to some share too. A share is kept for ``ttl_s`` seconds after each :meth:`renew`.
     Nothing depends on it but order among relays and work that is done once: a message whose share has changed hands may
-    be sent by both, and consumers know it by its id. All methods but :meth:`renew` are called by one task, one after
-    the other; that one may be called beside them.
+    be sent by both, and consumers know it by its id. All methods but :meth:`renew` and :meth:`fetch` are called by one
+    task, one after the other; these two may be called beside them.
 
     Raises:
         StorageUnavailable: By every method: the storage cannot be reached. The call may be repeated.
@@ -88,35 +88,37 @@ class OutboxLease(Protocol):
 
     async def renew(self) -> bool:
         """
-        Keep the share for another ``ttl_s`` seconds, or take a first one.
+        Keep the share for another ``ttl_s`` seconds; what has lapsed, and is another's by now, is lost here.
 
         Returns:
-            Whether relays have come or gone, or shares are free, so that :meth:`rebalance` would change something.
+            Whether :meth:`rebalance` would change something: relays have come or gone, or keys are nobody's. In a
+            settled state, it would not.
         """
         ...
 
     async def rebalance(self) -> bool:
         """
-        Give up what is more than a fair share, or take what is free; nothing may be on its way to the broker.
+        Give up what is more than a fair share, or take what is nobody's; nothing may be on its way to the broker.
 
         Returns:
-            Whether the share has grown: then there may be messages at any position.
+            Whether the share has grown, which happens here alone: then there may be messages at any position.
         """
         ...
 
     async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
         """
-        Read the next messages of the share that are due, by their positions.
+        Read the next messages of the share that are due, by their positions; without a share there are none.
 
         Args:
             after: Only those behind this position.
             limit: How many at most.
-            without: Keys whose messages are left out.
+            without: Keys whose messages are left out, compared exactly; there may be thousands. Messages that follow
+                one that was postponed are due: leaving them out is for the caller.
         """
         ...
 
     async def parked(self) -> Sequence[ParkedKey]:
-        """List the keys of the share of which a message was refused, and waits."""
+        """List, once each, the keys of the share of which a message was refused, and waits."""
         ...
 
     async def remove(self, positions: Sequence[int]) -> None:
@@ -125,21 +127,28 @@ class OutboxLease(Protocol):
 
     async def postpone(self, position: int, *, delay_s: float | None, error: str) -> None:
         """
-        Count an attempt at a message that was refused, and let it wait.
+        Count an attempt at a message that was refused, and let it wait; one that is gone is passed over.
 
         Args:
             position: Which one.
             delay_s: Seconds before it is due again; ``None``: until a person says so.
-            error: What the broker said, for that person.
+            error: What the broker said, for that person: any text, which may be kept in part.
         """
         ...
 
     async def bury(self, position: int, *, reason: str, error: str) -> None:
-        """Take a message out for good, and keep it among the dead, with the *reason* in a word, and the *error*."""
+        """
+        Take a message out for good, and keep it among the dead; one that is gone is passed over.
+
+        Args:
+            position: Which one.
+            reason: Why, in a word.
+            error: As for :meth:`postpone`.
+        """
         ...
 
     async def release(self) -> None:
-        """Give up the whole share, so that others need not wait for its end. It may be renewed again."""
+        """Give up the whole share, if there is one, so that others need not wait for its end. It may be renewed again."""
         ...
 
 

@@ -143,16 +143,6 @@ async def test_a_body_that_is_too_long_is_refused_with_the_cure() -> None:
     ) == str(caught.value)
 
 
-async def test_what_was_sent_can_be_removed() -> None:
-    """Whatever else waits stays, and what is not there is nothing to complain about."""
-    async with started() as storage:
-        await enqueue(storage, b"1", b"2", b"3")
-        first, _, last = await storage.outbox.pending()
-        storage.outbox.remove([first.position, last.position, 77])
-
-        assert [b"2"] == [record.envelope.body for record in await storage.outbox.pending()]
-
-
 async def test_messages_bear_the_time_of_their_commit() -> None:
     clock = VirtualClock()
     async with started(clock) as storage:

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import count
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cqrs_core.envelope import TYPE
 from cqrs_core.errors import UnpublishableEnvelope
-from cqrs_core.outbox import OutboxRecord
+from cqrs_core.memory.leases import MemoryLease, Slots
+from cqrs_core.memory.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from cqrs_core.clock import Clock
     from cqrs_core.envelope import Envelope
+    from cqrs_core.memory.records import DeadMessage
+    from cqrs_core.outbox import OutboxRecord
 
 
 class MemoryOutbox:
-    """Keeps messages in order: a :class:`cqrs_core.outbox.Outbox`."""
+    """
+    Keeps messages in order: a :class:`cqrs_core.outbox.Outbox`.
+
+    Attributes:
+        records: All that is in it.
+        slots: Which relay has which share of the keys.
+    """
 
     def __init__(self, clock: Clock, *, max_message_bytes: int) -> None:
-        self._clock = clock
+        self.records = Records(clock)
+        self.slots = Slots(clock)
         self._max_message_bytes = max_message_bytes
-        self._records: list[OutboxRecord] = []
-        self._positions = count(1)  # it goes on when everything is forgotten
+
+    @property
+    def dead(self) -> Sequence[DeadMessage]:
+        """What relays have given up, in the order in which they have."""
+        return self.records.dead
 
     async def pending(self, *, limit: int = 100, after: int = 0) -> Sequence[OutboxRecord]:
         """As :meth:`cqrs_core.outbox.Outbox.pending`."""
-        start = bisect_right(self._records, after, key=attrgetter("position"))
-        return self._records[start : start + limit]
+        return self.records.behind(after)[:limit]
 
-    def remove(self, positions: Collection[int]) -> None:
-        """Forget messages that were sent; those that are not there are left out."""
-        gone = set(positions)
-        self._records = [record for record in self._records if record.position not in gone]
+    def lease(self, name: str, *, ttl_s: float) -> MemoryLease:
+        """
+        As :meth:`cqrs_core.outbox.Outbox.lease`.
+
+        Raises:
+            InvalidOption: *ttl_s* is not more than 0.
+        """
+        return MemoryLease(self.records, self.slots, name, ttl_s=ttl_s)
 
     def check(self, envelope: Envelope) -> None:
         """
@@ -54,9 +67,9 @@ class MemoryOutbox:
 
     def keep(self, envelopes: Iterable[Envelope]) -> None:
         """Write what was committed."""
-        now = self._clock.now()
-        self._records += [OutboxRecord(next(self._positions), envelope, now) for envelope in envelopes]
+        self.records.keep(envelopes)
 
     def forget(self) -> None:
-        """Forget everything."""
-        self._records.clear()
+        """Forget everything, and who shares it."""
+        self.records.forget()
+        self.slots.forget()

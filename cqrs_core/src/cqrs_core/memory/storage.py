@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from cqrs_core.clock import Clock
     from cqrs_core.inbox import Inbox
-    from cqrs_core.outbox import Outbox
 
 _MAX_MESSAGE_BYTES = 1_048_576
 
@@ -25,13 +24,14 @@ class MemoryStorage:
     Keeps an outbox and an inbox in one process, and no business data: a :class:`cqrs_core.storage.Storage`.
 
     For tests, and to begin with: events leave when the command that has emitted them is committed, and a message that
-    comes twice is handled once. When the last of those that started it stops it, it forgets everything. It is for one
-    event loop at a time, of asyncio or trio, and not for several threads.
+    comes twice is handled once. What relays have given up is in ``outbox.dead``. When the last of those that started it
+    stops it, it forgets everything. It is for one event loop at a time, of asyncio or trio, and not for several
+    threads.
     """
 
     provides: Collection[type] = ()
     takes: type | None = None
-    outbox: Outbox
+    outbox: MemoryOutbox
     inbox: Inbox
 
     def __init__(self, *, max_message_bytes: int = _MAX_MESSAGE_BYTES, clock: Clock | None = None) -> None:
@@ -40,7 +40,7 @@ class MemoryStorage:
 
         Args:
             max_message_bytes: How long the body of a message in the outbox may be.
-            clock: Tells when messages were written and accepted.
+            clock: Tells when messages were written and accepted, and for how long relays keep their shares.
 
         Raises:
             InvalidOption: *max_message_bytes* is less than 1.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import pytest
@@ -17,7 +18,7 @@ from cqrs_core.testing.conformance.running import as_test, run_on, within
 from cqrs_core.testing.conformance.suite import Suite
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
     from cqrs_core.outbox import OutboxRecord
@@ -70,9 +71,20 @@ class StorageSuite(Suite):
         """Make all that was accepted older: subtract *by* from its times, or put a clock forward."""
         pytest.skip(f"{type(self).__name__} does not implement age()")
 
-    async def remove(self, storage: Storage, positions: Collection[int]) -> None:  # noqa: ARG002 - as above
-        """Delete messages from the outbox, as one does that were sent."""
-        pytest.skip(f"{type(self).__name__} does not implement remove()")
+    async def pass_time(self, storage: Storage, seconds: float) -> None:
+        """
+        Let *seconds* pass for leases and delays: put a clock forward, or subtract them from all times in the outbox.
+
+        By itself, it asks the storage until they have passed in earnest.
+        """
+        end = monotonic() + seconds
+        while monotonic() < end:
+            await storage.outbox.pending(limit=1)
+            await sleep(0)
+
+    async def dead(self, storage: Storage) -> list[tuple[Envelope, str, str]]:  # noqa: ARG002 - as above
+        """Read what was buried, in the order of its positions: each message, the reason, and the error."""
+        pytest.skip(f"{type(self).__name__} does not implement dead()")
 
     # What the checks use ---------------------------------------------------------------------------------------------
 
@@ -144,6 +156,18 @@ class StorageSuite(Suite):
                 await then()
 
         await within(self.deadline_s, race, failure=lambda: "Who waited for a unit to end did not go on.")
+
+    async def until(
+        self, storage: Storage, seconds: float, is_so: Callable[[], Awaitable[bool]], *, failure: str
+    ) -> None:
+        """Let *seconds* pass, and ask until it is so: the clock of a server is not quite that of this machine."""
+        await self.pass_time(storage, seconds)
+
+        async def ask() -> None:
+            while not await is_so():
+                await sleep(0)
+
+        await within(self.deadline_s, ask, failure=lambda: failure)
 
     async def in_another_task(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* in a task of its own."""
