@@ -148,7 +148,7 @@ class OutboxLease(Protocol):
         ...
 
     async def release(self) -> None:
-        """Give up the whole share, if there is one, so that others need not wait for its end. It may be renewed again."""
+        """Give up the whole share, so that others need not wait for its end; without one there is nothing to do."""
         ...
 
 

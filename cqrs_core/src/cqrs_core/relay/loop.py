@@ -35,6 +35,8 @@ _MARGIN = 0.2
 #: twentieth of the time, as it does while a long transaction keeps the database from clearing away what was removed.
 _LOOK_AGAIN_EVERY_S = 1.0
 _LOOK_AGAIN_COST = 20
+#: More often than the share needs it: what a relay that has come waits for, another has to give up.
+_RENEW_EVERY_S = 2.0
 _REFUSALS = (SendStatus.REFUSED, SendStatus.PERMANENT)
 
 
@@ -87,7 +89,7 @@ class OutboxRelay:
         self._look_again_at = -math.inf
         self._read_ahead: Sequence[OutboxRecord] = ()
         self._parking = Parking()
-        self._is_parking_known = False
+        self._parking_known_until = -math.inf
         self._held_until = -math.inf
         self._wants_rebalance = True
         #: How many batches in a row the broker was not available for.
@@ -279,10 +281,11 @@ class OutboxRelay:
             self._wants_rebalance = False
             if await self._lease.rebalance():
                 self._look_again()
-                self._is_parking_known = False
-        if not self._is_parking_known:
+                self._parking_known_until = -math.inf
+        if self._clock.monotonic() >= self._parking_known_until:
+            # Again from time to time: a person may have let something go.
             self._parking.replace(await self._lease.parked(), self._clock.monotonic())
-            self._is_parking_known = True
+            self._parking_known_until = self._clock.monotonic() + self._options.lease_ttl_s / 3
 
     async def _renew(self) -> None:
         while self._renewal is not None:
@@ -300,13 +303,11 @@ class OutboxRelay:
 
     async def _keep_renewing(self) -> None:
         while True:
-            await self._clock.sleep(self._options.lease_ttl_s / 3)
+            await self._clock.sleep(min(self._options.lease_ttl_s / 3, _RENEW_EVERY_S))
             try:
                 await self._renew()
             except StorageUnavailable as error:
                 logger.warning("The share of the outbox could not be renewed: %s", error)
-            # What a person has let go in the meantime is seen then.
-            self._is_parking_known = False
             if self._wants_rebalance:
                 self._bell.ring()
 
