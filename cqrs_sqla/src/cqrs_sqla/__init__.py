@@ -1,11 +1,57 @@
 """
-SQL databases for :mod:`cqrs_core`, through SQLAlchemy 2: **their names, and nothing behind them yet**.
+SQL databases for :mod:`cqrs_core`, through SQLAlchemy 2: PostgreSQL, MariaDB, MySQL and SQLite.
 
-It will hold the outbox, the inbox, the unit of work and the saga storage on PostgreSQL, MariaDB/MySQL and SQLite. In
-version 0.1 ``plugin`` registers the storage ``sqlalchemy`` with the schemes of these databases; who asks for it is told
-that it is not built yet.
+What a handler changes goes this way: :mod:`.storage` (makes units over one engine) → :mod:`.unit` (one session, one
+transaction; :mod:`.guard` keeps others from ending it) → :mod:`.writing` (events wait in a :mod:`.buffer`, as
+:mod:`.rows`) → :mod:`.inserting` (one statement, just before the commit) → :mod:`.outbox` (they wait to be sent).
+By hand, :mod:`.repository` comes in the place of the unit. Messages that come in are noted by :mod:`.accepting`, and
+forgotten by :mod:`.inbox`. The tables of all that are in :mod:`.tables`, and :mod:`.schema` looks after them.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cqrs_sqla.compressor import Compressor, ZlibCompressor
+    from cqrs_sqla.engines import make_engine
+    from cqrs_sqla.event_map import OutboxedEventMap
+    from cqrs_sqla.repository import SqlAlchemyOutboxedEventRepository
+    from cqrs_sqla.storage import SqlAlchemyStorage
+    from cqrs_sqla.tables import Tables, define_tables
+else:
+
+    def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
+        """Import SQLAlchemy when something is asked for: to find the plug-in does not need it."""
+        import importlib  # noqa: PLC0415 - as the docstring says
+
+        if name not in _ON_DEMAND:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"cqrs_sqla.{_ON_DEMAND[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+_ON_DEMAND = {
+    "Compressor": "compressor",
+    "OutboxedEventMap": "event_map",
+    "SqlAlchemyOutboxedEventRepository": "repository",
+    "SqlAlchemyStorage": "storage",
+    "Tables": "tables",
+    "ZlibCompressor": "compressor",
+    "define_tables": "tables",
+    "make_engine": "engines",
+}
 
 __version__ = "0.1.0"
 
-__all__: list[str] = []
+__all__ = [
+    "Compressor",
+    "OutboxedEventMap",
+    "SqlAlchemyOutboxedEventRepository",
+    "SqlAlchemyStorage",
+    "Tables",
+    "ZlibCompressor",
+    "define_tables",
+    "make_engine",
+]

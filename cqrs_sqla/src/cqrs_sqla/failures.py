@@ -1,0 +1,97 @@
+"""What drivers say of connections that broke, and of transactions that the database has ended by itself."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from cqrs_core.errors import UnitOfWorkRolledBack
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import ExceptionContext
+
+_KEY = "cqrs_sqla_failure"
+
+# SQLSTATE: the connection broke, or somebody ended the session.
+_LOST_CLASSES = ("08", "57P")
+# MariaDB: the server goes down; the session was killed; the connection was lost, in three ways.
+_LOST_NUMBERS = {1053, 1927, 2006, 2013, 2055}
+_DEADLOCK = 1213
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether *error* says that the connection broke, so that nobody knows what the server has done last."""
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or _says_lost(error.orig)
+    return _says_lost(error)  # drivers let some errors through as they are
+
+
+def _says_lost(error: object) -> bool:
+    asyncpg = sys.modules.get("asyncpg")
+    if isinstance(error, OSError) or (asyncpg is not None and isinstance(error, asyncpg.InternalClientError)):
+        return True
+    state = getattr(error, "sqlstate", None)
+    return _number_of(error) in _LOST_NUMBERS or (isinstance(state, str) and state.startswith(_LOST_CLASSES))
+
+
+def watch(connection: sa.Connection) -> None:
+    """
+    Have statements that fail noted, on the connection's engine from now on, for :func:`check_transaction`.
+
+    A connection that is lost is kept from going back to the pool, though the driver believes it is open.
+    """
+    engine = connection.engine
+    if not event.contains(engine, "handle_error", _note):
+        event.listen(engine, "handle_error", _note)
+
+
+def check_transaction(connection: sa.Connection) -> None:
+    """
+    Find out, before a commit, whether there is still something to commit.
+
+    After a statement that failed, PostgreSQL undoes everything, and tells nobody who asks for a commit; after a
+    deadlock, MariaDB has begun anew. If the program has caught the error, what it did before is lost.
+
+    Raises:
+        UnitOfWorkRolledBack: So it is.
+    """
+    transaction, is_deadlock = connection.info.pop(_KEY, (_nothing, False))
+    if transaction() is None or transaction() is not connection.get_transaction():
+        return
+    if is_deadlock and connection.dialect.name != "postgresql":
+        raise UnitOfWorkRolledBack("The database had ended the transaction, to resolve a deadlock, which was caught.")
+    if connection.dialect.name == "postgresql":
+        try:
+            connection.execute(sa.text("SELECT 1"))
+        except exc.DBAPIError as error:
+            raise UnitOfWorkRolledBack("A statement had failed inside the transaction, and was caught.") from error
+
+
+def _note(context: ExceptionContext) -> None:
+    if not context.is_disconnect and _says_lost(context.original_exception):
+        context.is_disconnect = True
+        return
+    connection = context.connection
+    if connection is None or connection.closed or connection.invalidated:
+        return
+    transaction = connection.get_transaction()
+    if transaction is None:
+        return
+    noted, was_deadlock = connection.info.get(_KEY, (_nothing, False))
+    is_deadlock = _number_of(context.original_exception) == _DEADLOCK
+    # By a weak reference: the info outlives the transaction.
+    was_deadlock = was_deadlock and noted() is transaction
+    connection.info[_KEY] = (weakref.ref(transaction), was_deadlock or is_deadlock)
+
+
+def _nothing() -> None:
+    """Stand for a transaction that is gone."""
+
+
+def _number_of(error: object) -> int | None:
+    arguments: tuple[object, ...] = getattr(error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None

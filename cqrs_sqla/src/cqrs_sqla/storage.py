@@ -1,0 +1,187 @@
+"""A database as the framework needs one: units of work, outbox and inbox over one engine."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
+from cqrs_sqla.compressor import check_compressor
+from cqrs_sqla.databases import database_of
+from cqrs_sqla.guard import UnitWriter
+from cqrs_sqla.inbox import SqlAlchemyInbox
+from cqrs_sqla.keeper import SqlAlchemyOutboxKeeper
+from cqrs_sqla.legacy import import_outbox
+from cqrs_sqla.outbox import SqlAlchemyOutbox
+from cqrs_sqla.rows import Form, max_bytes_of
+from cqrs_sqla.schema import ddl, problems_of
+from cqrs_sqla.tables import define_tables
+from cqrs_sqla.unit import SqlAlchemyUnitOfWork
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from cqrs_core.storage import ImportReport
+    from cqrs_sqla.compressor import Compressor
+    from cqrs_sqla.tables import Tables
+
+
+class SqlAlchemyStorage:
+    """
+    PostgreSQL, MariaDB, MySQL or SQLite as a storage; see :class:`cqrs_core.storage.Storage`.
+
+    Handlers may ask for an :class:`~sqlalchemy.ext.asyncio.AsyncSession`: that of their unit of work. They need not
+    commit it, and must not.
+
+    Args:
+        engine: Connects. One that was not made by :func:`cqrs_sqla.make_engine` must not be for SQLite unless it was
+            given to :func:`cqrs_sqla.sqlite.prepare_sqlite`.
+        tables: What :func:`cqrs_sqla.define_tables` made; by default, those with the default names.
+        session_from: ``"container"``: the sessions are those that the program's container makes, one for each scope.
+            They are begun and committed here, and closed there. A transaction that is open already when the unit
+            begins belongs to the unit.
+        owns_engine: Whether :meth:`stop` disposes of the engine. If not, its owner does, before another event loop
+            uses it.
+        compressor: Makes the bodies in the outbox smaller.
+
+    Raises:
+        UnknownDatabase: The engine is for another database.
+        InvalidOption: One of them is not of these.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        tables: Tables | None = None,
+        session_from: Literal["storage", "container"] = "storage",
+        owns_engine: bool = False,
+        compressor: Compressor | None = None,
+    ) -> None:
+        if not isinstance(engine, AsyncEngine):
+            raise InvalidOption("engine", engine, "an AsyncEngine, of sqlalchemy.ext.asyncio.create_async_engine")
+        if session_from not in {"storage", "container"}:
+            raise InvalidOption("session_from", session_from, "'storage' or 'container'")
+        check_compressor(compressor)
+        database_of(engine.dialect)
+        takes_session = session_from == "container"
+        self.provides: tuple[type, ...] = () if takes_session else (AsyncSession,)
+        self.takes: type | None = AsyncSession if takes_session else None
+        self.tables = define_tables(sa.MetaData()) if tables is None else tables
+        self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
+        self.inbox = SqlAlchemyInbox(engine, self.tables)
+        self._engine = engine
+        self._owns_engine = owns_engine
+        self._form = Form(max_bytes_of(engine.dialect.name), compressor)
+        # Without the user, and without the query, in which some write their password.
+        url = engine.url
+        self._name = str(sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database))
+        self.outbox_keeper = SqlAlchemyOutboxKeeper(engine, self.tables, self._name, compressor)
+
+    async def start(self) -> None:
+        """
+        Connect, and check that the tables are there.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached, or does not let this program in.
+            StorageUnusable: A table is missing, or lacks something; the text says how to mend it.
+        """
+        async with self._connected() as connection:
+            found = [*await connection.run_sync(problems_of, self.tables), *await _sqlite_problems(connection)]
+            self._form = Form(await _max_bytes(connection), self._form.compressor)
+        if found:
+            raise StorageUnusable(self._name, found)
+
+    async def stop(self) -> None:
+        """Dispose of the engine, if it is the storage's own."""
+        if self._owns_engine:
+            await self._engine.dispose()
+
+    def unit_of_work(self, taken: object = None) -> SqlAlchemyUnitOfWork:
+        """
+        Make the unit of one attempt; nothing is begun.
+
+        Raises:
+            InvalidOption: What was taken is no ``AsyncSession``.
+            SessionShared: It is that of another unit, which is open.
+        """
+        if taken is not None and not isinstance(taken, AsyncSession):
+            raise InvalidOption("the container's session", taken, "an AsyncSession, as it is registered there")
+        writer = UnitWriter(self.tables)
+        return SqlAlchemyUnitOfWork(self._engine, writer, form=self._form, name=self._name, taken=taken)
+
+    def ddl(self) -> str:
+        """Write the statements that make the tables; it needs no connection."""
+        return ddl(self._engine.dialect.name, self.tables)
+
+    async def create(self) -> None:
+        """
+        Make the tables that are missing.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached.
+        """
+        async with self._connected() as connection:
+            await connection.run_sync(self.tables.metadata.create_all, tables=list(self.tables))
+            await connection.commit()
+
+    async def check(self) -> Sequence[str]:
+        """
+        Tell what is wrong with the tables, one sentence each, with what mends it.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached.
+        """
+        async with self._connected() as connection:
+            return await connection.run_sync(problems_of, self.tables)
+
+    async def import_outbox(self, table: str) -> ImportReport:
+        """
+        Move what python-cqrs has not delivered into our outbox.
+
+        Raises:
+            StorageUnavailable: The database cannot be reached.
+            ImportRefused: There is no such table, it is not python-cqrs's, or our outbox is not there.
+        """
+        async with self._connected() as connection:
+            return await import_outbox(connection, self.tables, table)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            connection = await self._engine.connect()
+        except Exception as error:  # each driver has errors of its own
+            raise StorageUnavailable(self._name, f"{type(error).__name__}: {error}.") from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+async def _max_bytes(connection: AsyncConnection) -> int:
+    name = connection.dialect.name
+    if name not in {"mysql", "mariadb"}:
+        return max_bytes_of(name)
+    packet_bytes: int = (await connection.execute(sa.text("SELECT @@max_allowed_packet"))).scalar_one()
+    return max_bytes_of(name, packet_bytes)
+
+
+async def _sqlite_problems(connection: AsyncConnection) -> list[str]:
+    """Tell whether a transaction begins where a program begins it, which is not how Python's sqlite3 has it."""
+    if connection.dialect.name != "sqlite":
+        return []
+    if not connection.in_transaction():
+        await connection.begin()
+    raw: Any = (await connection.get_raw_connection()).driver_connection
+    if raw.in_transaction:
+        return []
+    problem = (
+        "The engine begins transactions late, so savepoints would not be undone with them. Make it with "
+        "cqrs_sqla.make_engine(), or give it to cqrs_sqla.sqlite.prepare_sqlite() before it connects."
+    )
+    return [problem]

@@ -1,0 +1,179 @@
+"""The tables, on the program's own metadata: its migrations make them, its naming convention names their keys."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+
+from cqrs_sqla.errors import TableNameTaken
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy.types import TypeEngine
+
+#: The environment variable that names the outbox, as python-cqrs reads it.
+OUTBOX_NAME = "OUTBOX_SQLA_TABLE"
+
+# The outbox is filled and emptied all the time: by PostgreSQL's own measure, a share of what is in it, it would be
+# swept too late. SQLAlchemy 2.0 cannot say this in a table, so that a migration has to: see the documentation.
+AUTOVACUUM = (
+    "ALTER TABLE %(fullname)s SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, "
+    "autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000, "
+    "autovacuum_vacuum_cost_delay = 0)"
+)
+
+# Names and topics: Kafka's topics have at most 249 characters, RabbitMQ's routing keys 255 bytes. With 4 bytes a
+# character the key of the inbox stays within the 3072 bytes of InnoDB.
+_NAME_LENGTH = 255
+
+# What is compared has to keep its capitals: by MariaDB's default two groups, A and a, would be one.
+_MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+_OPTIONS: dict[str, Any] = {
+    f"{dialect}_{option}": value for dialect in ("mysql", "mariadb") for option, value in _MYSQL.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """
+    What :func:`define_tables` has made.
+
+    Attributes:
+        outbox: Events that wait to be sent, in Debezium's column names. A happy event is inserted and deleted, never
+            updated.
+        outbox_dead: Those that were given up, under the ``seq`` that they had.
+        outbox_slot: Who sends which share of the keys, and until when.
+        outbox_relay: Which relays live, and until when.
+        inbox: What each group of consumers has handled.
+    """
+
+    outbox: sa.Table
+    outbox_dead: sa.Table
+    outbox_slot: sa.Table
+    outbox_relay: sa.Table
+    inbox: sa.Table
+
+    def __iter__(self) -> Iterator[sa.Table]:
+        """Go through all of them."""
+        return (getattr(self, field.name) for field in fields(self))
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """What they were defined on."""
+        return self.outbox.metadata
+
+
+def define_tables(metadata: sa.MetaData, *, prefix: str = "", schema: str | None = None) -> Tables:
+    """
+    Put the tables on *metadata*, for ``create_all`` or Alembic to make; a second time, find them there.
+
+    Args:
+        metadata: The program's own. Its naming convention is kept.
+        prefix: Goes before ``outbox`` and ``inbox``. If the environment variable ``OUTBOX_SQLA_TABLE`` is set now, it
+            is the outbox's whole name. The other tables of the outbox are called after it.
+        schema: Where they stand, if not where the metadata says.
+
+    Raises:
+        TableNameTaken: The metadata has a table of that name that is not ours.
+    """
+    outbox, inbox = os.environ.get(OUTBOX_NAME) or f"{prefix}outbox", f"{prefix}inbox"
+    # Not in the info of the tables, which is the program's.
+    defined: dict[tuple[str, str, str | None], Tables] = metadata.info.setdefault(__name__, {})
+    names = (outbox, inbox, schema)
+    known = defined.get(names)
+    if known is None or any(metadata.tables.get(table.key) is not table for table in known):
+        defined[names] = known = _define(metadata, outbox, inbox, schema)
+    return known
+
+
+def _define(metadata: sa.MetaData, outbox: str, inbox: str, schema: str | None) -> Tables:
+    for name in (outbox, f"{outbox}_dead", f"{outbox}_slot", f"{outbox}_relay", inbox):
+        full_name = f"{schema or metadata.schema or ''}.{name}".lstrip(".")
+        if full_name in metadata.tables:
+            raise TableNameTaken(full_name)
+
+    def table(name: str, *columns: sa.Column[Any], **options: Any) -> sa.Table:  # noqa: ANN401 - as SQLAlchemy has it
+        return sa.Table(name, metadata, *columns, schema=schema, **_OPTIONS, **options)
+
+    made = Tables(
+        outbox=table(
+            outbox,
+            # Without AUTOINCREMENT, SQLite begins anew once the table is empty: below what a relay has seen.
+            sa.Column("seq", _position(), primary_key=True, autoincrement=True),
+            *_message(),
+            sqlite_autoincrement=True,
+        ),
+        outbox_dead=table(
+            f"{outbox}_dead",
+            sa.Column("seq", _position(), primary_key=True, autoincrement=False),
+            *_message(),
+            sa.Column("failed_at", _moment(), nullable=False),
+            sa.Column("reason", sa.String(40), nullable=False),
+        ),
+        outbox_slot=table(
+            f"{outbox}_slot",
+            sa.Column("slot", sa.SmallInteger, primary_key=True, autoincrement=False),
+            sa.Column("owner", sa.String(64)),
+            sa.Column("until", _moment()),
+        ),
+        outbox_relay=table(
+            f"{outbox}_relay",
+            sa.Column("node", sa.String(64), primary_key=True),
+            sa.Column("until", _moment(), nullable=False),
+        ),
+        inbox=table(
+            inbox,
+            sa.Column("consumer", sa.String(_NAME_LENGTH), primary_key=True),
+            sa.Column("message_id", _id(), primary_key=True),
+            sa.Column("received_at", _moment(), nullable=False, index=True),
+        ),
+    )
+    autovacuum: sa.DDL = sa.DDL(AUTOVACUUM)  # type: ignore[no-untyped-call]  # so far without types
+    event.listen(made.outbox, "after_create", autovacuum.execute_if(dialect="postgresql"))
+    return made
+
+
+def _message() -> list[sa.Column[Any]]:
+    """Make the columns of a message, but for its position."""
+    return [
+        sa.Column("id", _id(), nullable=False),
+        sa.Column("slot", sa.SmallInteger, nullable=False),
+        sa.Column("aggregatetype", sa.String(_NAME_LENGTH), nullable=False),  # the topic
+        sa.Column("aggregateid", sa.String(_NAME_LENGTH)),  # the key
+        sa.Column("type", sa.String(_NAME_LENGTH), nullable=False),
+        sa.Column("payload", _bytes(), nullable=False),
+        sa.Column("headers", sa.JSON, nullable=False),
+        sa.Column("created_at", _moment(), nullable=False),
+        sa.Column("available_at", _moment()),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+        sa.Column("last_error", sa.Text),
+    ]
+
+
+# Types that SQLAlchemy brings, and no classes of ours: what Alembic writes down is then complete. They mean the same
+# columns to SQLAlchemy 2.0 and 2.1.
+
+
+def _position() -> TypeEngine[int]:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _id() -> TypeEngine[uuid.UUID]:
+    # Plain Uuid is a CHAR(32) of MariaDB's under SQLAlchemy 2.0, and a UUID under 2.1: neither finds the other's rows.
+    return sa.Uuid(native_uuid=False).with_variant(sa.Uuid(), "postgresql")
+
+
+def _bytes() -> TypeEngine[bytes]:
+    return sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")  # BLOB ends at 64 KiB
+
+
+def _moment() -> TypeEngine[datetime]:
+    return sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")

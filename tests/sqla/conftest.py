@@ -1,0 +1,202 @@
+"""A database for each test, on every driver; the servers are named by TEST_POSTGRES_URL and TEST_MARIADB_URL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import sqlalchemy.orm
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from cqrs_core import envelope as names
+from cqrs_core.envelope import Envelope
+from cqrs_sqla import SqlAlchemyStorage
+from cqrs_sqla.engines import make_engine
+from cqrs_sqla.tables import OUTBOX_NAME, Tables, define_tables
+
+#: The driver, its dialect, and what names a server for it.
+DRIVERS = {
+    "asyncpg": ("postgresql", "TEST_POSTGRES_URL"),
+    "psycopg": ("postgresql", "TEST_POSTGRES_URL"),
+    "asyncmy": ("mysql", "TEST_MARIADB_URL"),
+    "aiosqlite": ("sqlite", None),
+    "aiomysql": ("mysql", "TEST_MARIADB_URL"),
+}
+#: Those on which every test runs that does not say otherwise.
+TESTED = ["asyncpg", "psycopg", "asyncmy", "aiosqlite"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """SQLAlchemy knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _unnamed_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the developer's own environment says away."""
+    monkeypatch.delenv(OUTBOX_NAME, raising=False)
+
+
+@pytest.fixture(params=TESTED)
+def driver(request: pytest.FixtureRequest) -> str:
+    """The name of the driver; a test that is about some of them alone parametrizes it."""
+    name: str = request.param
+    pytest.importorskip(name)
+    return name
+
+
+@pytest.fixture
+async def database_url(driver: str, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database, as a program would name it; dropped afterwards."""
+    dialect, variable = DRIVERS[driver]
+    if variable is None:
+        yield f"{dialect}+{driver}:///{tmp_path / 'test.db'}"
+        return
+    server = sa.make_url(_server(variable)).set(drivername=f"{dialect}+{driver}")
+    name = f"cqrs_test_{uuid.uuid4().hex[:12]}"
+    await _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield server.set(database=name).render_as_string(hide_password=False)
+    finally:
+        # Not WITH (FORCE): that fails when the server itself is at work there, sweeping. Without, it only makes way.
+        await _execute(server, f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def tables() -> Tables:
+    """Ours, on a metadata of their own."""
+    return define_tables(sa.MetaData())
+
+
+@pytest.fixture
+async def empty_engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine of which every connection has to be back when the test ends, for a database without tables."""
+    engine = make_engine(database_url)
+    yield engine
+    left = engine.pool.checkedout()  # type: ignore[attr-defined]  # the pool of every driver here is a queue
+    await engine.dispose()
+    assert 0 == left, "the test has left connections outside the pool"
+
+
+@pytest.fixture
+async def engine(empty_engine: AsyncEngine, tables: Tables) -> AsyncEngine:
+    """The same, with our tables."""
+    async with empty_engine.begin() as connection:
+        await connection.run_sync(tables.metadata.create_all)
+    return empty_engine
+
+
+def _server(variable: str) -> str:
+    url = os.environ.get(variable)
+    if url:
+        return url
+    reason = f'{variable} is not set: eval "$(scripts/services start)" starts what it names'
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+async def _execute(server: sa.URL, statement: str) -> None:
+    engine = make_engine(server.render_as_string(hide_password=False), isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
+    finally:
+        await engine.dispose()
+
+
+# What tests of units of work share: business data, a storage over both, and messages.
+
+
+class Book:
+    """A row of business data; its title is unique."""
+
+    id: int
+    title: str
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+
+@pytest.fixture
+async def books(engine: AsyncEngine, tables: Tables) -> AsyncIterator[type[Book]]:
+    """The class of business data, mapped to a table that is there."""
+    id_type = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    columns = (sa.Column("id", id_type, primary_key=True), sa.Column("title", sa.String(100), unique=True))
+    table = sa.Table("books", tables.metadata, *columns)
+    registry = sa.orm.registry()
+    registry.map_imperatively(Book, table)
+    async with engine.begin() as connection:
+        await connection.run_sync(table.create)
+    yield Book
+    registry.dispose()
+
+
+@pytest.fixture
+async def storage(engine: AsyncEngine, tables: Tables) -> SqlAlchemyStorage:
+    """A storage that is started."""
+    storage = SqlAlchemyStorage(engine, tables=tables)
+    await storage.start()
+    return storage
+
+
+@pytest.fixture
+def titles(engine: AsyncEngine) -> Callable[[], Awaitable[list[str]]]:
+    """Read the titles that are committed, in order."""
+
+    async def read() -> list[str]:
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            return list(await connection.scalars(sa.text("SELECT title FROM books ORDER BY id")))
+
+    return read
+
+
+@pytest.fixture
+def bodies(storage: SqlAlchemyStorage) -> Callable[[], Awaitable[list[str]]]:
+    """Read the bodies of the messages that are committed, in order."""
+
+    async def read() -> list[str]:
+        return [record.envelope.body.decode() for record in await storage.outbox.pending(limit=10_000)]
+
+    return read
+
+
+@pytest.fixture
+def kept(
+    titles: Callable[[], Awaitable[list[str]]], bodies: Callable[[], Awaitable[list[str]]]
+) -> Callable[[], Awaitable[tuple[list[str], list[str]]]]:
+    """Read both: what was changed, and what is told of it."""
+
+    async def read() -> tuple[list[str], list[str]]:
+        return await titles(), await bodies()
+
+    return read
+
+
+@pytest.fixture
+def envelope() -> Callable[..., Envelope]:
+    """Make messages."""
+
+    def make(body: str, key: str | None = None, *, topic: str = "shop", **headers: str) -> Envelope:
+        facts = {names.ID: str(uuid.uuid4()), names.TYPE: "Happened", **headers}
+        return Envelope(topic, body.encode(), key, facts)
+
+    return make
+
+
+@pytest.fixture
+def threads_ended() -> Callable[[], Awaitable[None]]:
+    """Wait for aiosqlite's threads, which connections that were given up, or never opened, leave behind."""
+
+    async def wait() -> None:
+        while any("_connection_worker" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - no events
+            await asyncio.sleep(0)
+
+    return wait

@@ -1,0 +1,95 @@
+"""A pooler between a relay and PostgreSQL: one that gives each transaction another connection is refused by name."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from cqrs_core.errors import StorageUnusable
+from cqrs_sqla.outbox import SqlAlchemyOutbox
+from cqrs_sqla.tables import Tables
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture(params=["asyncpg", "psycopg"])
+def driver(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    pytest.importorskip(name)
+    return name
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pool_mode(request: pytest.FixtureRequest) -> str:
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture
+def pooled_url(database_url: str, pool_mode: str, tmp_path: Path) -> Iterator[str]:
+    """The same database, through a PgBouncer."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    if program is None:
+        pytest.skip("PgBouncer is not installed")
+    url = sa.make_url(database_url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    users = tmp_path / "users.txt"
+    users.write_text(f'"{url.username}" "{url.password or ""}"\n')
+    configuration = tmp_path / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n* = host={url.host} port={url.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
+        f"unix_socket_dir=\nauth_type=trust\nauth_file={users}\npool_mode={pool_mode}\n"
+        "ignore_startup_parameters=extra_float_digits\n"
+    )
+    for path in (tmp_path, users, configuration):
+        path.chmod(0o777)
+    # It refuses to run as root.
+    as_nobody = ["-u", "nobody"] if Path("/proc/self").owner() == "root" else []
+    process = subprocess.Popen([program, "-q", *as_nobody, str(configuration)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port, process)
+        yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+    pytest.fail("PgBouncer does not listen")
+
+
+async def test_a_pooler_is_refused_if_it_changes_connections(pooled_url: str, pool_mode: str, tables: Tables) -> None:
+    """Before anything is set on them: they are the program's too. One that keeps them for a client will do."""
+    # As a program has to connect that uses such a pooler.
+    options = {"prepared_statement_cache_size": 0, "statement_cache_size": 0} if "asyncpg" in pooled_url else {}
+    engine = create_async_engine(pooled_url, poolclass=NullPool, connect_args=options)
+    lease = SqlAlchemyOutbox(engine, tables).lease("relay", ttl_s=30)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(tables.metadata.create_all)
+        if pool_mode == "session":
+            assert await lease.renew()
+        else:
+            with pytest.raises(StorageUnusable, match="pool_mode=transaction"):
+                await lease.renew()
+            async with engine.connect() as connection:
+                assert "on" == (await connection.execute(sa.text("SHOW enable_seqscan"))).scalar_one()
+    finally:
+        await lease.release()
+        await engine.dispose()
