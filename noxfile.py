@@ -19,7 +19,18 @@ nox.options.default_venv_backend = "uv|virtualenv"
 # What the machine has is what is tested: said aloud when one is missing, and an error where nobody reads along.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "plugins", "examples", "build", "demo"]
+nox.options.sessions = [
+    "lint",
+    "imports",
+    "typing",
+    "tests",
+    "databases",
+    "core_alone",
+    "plugins",
+    "examples",
+    "build",
+    "demo",
+]
 # uv trusts the certificates of the machine, as pip does: behind a company's proxy its own would not do.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
@@ -28,8 +39,10 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_AND_NEWEST = (PYTHONS[0], PYTHONS[-1])
 DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
-#: What `bench` measures the core against, in an environment of its own.
-PEERS = ["python-cqrs==5.3.0", "aiobreaker==1.2.0"]
+#: The oldest SQLAlchemy that cqrs-sqla works with, and the newest, which the oldest Python does not have.
+SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
+#: What `bench` measures the core and the outbox against, in an environment of its own.
+PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "aiobreaker==1.2.0", "asyncpg>=0.29"]
 
 
 def install_group(session: nox.Session, *groups: str) -> None:
@@ -91,9 +104,34 @@ def tests(session: nox.Session) -> None:
     install_checkout(session, "test")
     # Each Python its own file: sessions may run side by side.
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    paths = session.posargs or ["tests", "--ignore=tests/examples", "--ignore=tests/plugins/test_distributions.py"]
+    elsewhere = ["tests/examples", "tests/plugins/test_distributions.py", "tests/sqla"]
+    paths = session.posargs or ["tests", *(f"--ignore={path}" for path in elsewhere)]
     session.run("coverage", "run", "-m", "pytest", *paths, env=coverage)
-    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=coverage)
+    options = ["--fail-under=0"] if session.posargs else ["--omit=*/cqrs_sqla/*"]
+    session.run("coverage", "report", *options, env=coverage)
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def databases(session: nox.Session) -> None:
+    """
+    Run tests/sqla on every driver, under the oldest SQLAlchemy or the newest; arguments after -- go to pytest.
+
+    The servers are those of `eval "$(scripts/services start)"`; without, SQLite alone is tested.
+    """
+    install_checkout(session, "test-sqla")
+    session.install(SQLALCHEMY[str(session.python)], "pip>=23.1")
+    environment = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    if session.python == PYTHONS[-1]:
+        other = new_environment(session, Path(session.create_tmp()).resolve() / "other")
+        packages = ["./cqrs_core", "./cqrs_sqla[asyncpg,mysql,psycopg,sqlite]", "sqlalchemy[asyncio]>=2.0,<2.1"]
+        session.run("python", "-m", "pip", "--python", other, "install", "--quiet", *packages)
+        environment["TEST_OTHER_SQLALCHEMY_PYTHON"] = other
+    # SQLAlchemy calls back from greenlets.
+    measure = ["coverage", "run", "--concurrency=greenlet,thread", "-m", "pytest"]
+    session.run(*measure, *(session.posargs or ["tests/sqla"]), env=environment)
+    is_whole = not session.posargs and {"TEST_POSTGRES_URL", "TEST_MARIADB_URL"} <= os.environ.keys()
+    options = ["--include=*/cqrs_sqla/*", *([] if is_whole else ["--fail-under=0"])]
+    session.run("coverage", "report", *options, env=environment)
 
 
 @nox.session(python=PYTHONS)
@@ -130,7 +168,7 @@ def plugins(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def examples(session: nox.Session) -> None:
     """Run every example, every Python block of the README and the docs, and the suite for brokers on the plug-in."""
-    install_checkout(session, "test")
+    install_checkout(session, "test", "test-sqla")
     session.run("pytest", *(session.posargs or ["tests/examples", "tests/meta/test_documentation.py"]))
     session.install("./examples/write_a_plugin")
     session.run("pytest", "examples/write_a_plugin/tests")
@@ -157,14 +195,30 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the shop of examples/shop with the core alone installed; arguments after -- go to it."""
+    """Run the shop of examples/shop, with the core alone and with a database; arguments after -- go to the latter."""
     session.install("./cqrs_core")
-    session.run("python", "examples/shop", *session.posargs)
+    session.run("python", "examples/shop", "--storage", "memory")
+    session.install("./cqrs_core", "./cqrs_sqla[sqlite]")
+    books = f"sqlite:///{Path(session.create_tmp()).resolve() / 'shop.db'}"
+    session.run("python", "examples/shop", *(session.posargs or ["--storage", books, "--fresh"]))
+
+
+@nox.session
+def demo_kills(session: nox.Session) -> None:
+    """Kill the shop, with the whole log, at twenty moments and at each of its steps; not among the default sessions."""
+    install_checkout(session, "test", "test-sqla")
+    # Such a test takes minutes, and is no hang.
+    options = ["-o", "faulthandler_timeout=1200", *session.posargs]
+    session.run("pytest", "tests/examples/test_shop_killed.py", *options, env={"SHOP_KILLS": "long"})
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the dispatch against the bare call and against the peers; not among the default sessions."""
+    """
+    Measure the dispatch against the bare call and against the peers; not among the default sessions.
+
+    So is the outbox, on the server of `eval "$(scripts/services start postgres)"`.
+    """
     # Compiled when installed, as pip does it: the time of an import is one of the rows.
     session.install("./cqrs_core", "pip>=23.1", env={"UV_COMPILE_BYTECODE": "1"})
     install_group(session, "bench")
@@ -173,6 +227,11 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
     for program in ("discovery", "broker"):
         session.run("python", f"benchmarks/{program}.py")
+    if "TEST_POSTGRES_URL" in os.environ:
+        # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
+        packages = ["./cqrs_sqla[asyncpg]", "sqlalchemy[asyncio]==2.0.*"]
+        session.install(*packages, env={"UV_COMPILE_BYTECODE": "1"})
+        session.run("python", "benchmarks/outbox.py", "--peer-python", peers)
 
 
 if __name__ == "__main__":

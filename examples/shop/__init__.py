@@ -8,7 +8,11 @@ General layout, in the order in which a purchase travels:
 * ``messages``: the commands, queries and events, and the topic through which the events go.
 * ``recording``: the App that takes the commands and publishes events. ``accounts``: what it knows of a customer, and
   the rules of the loyalty tiers. Pure: no framework in it.
-* ``reporting``: the App that consumes the events and answers the queries. ``read_model``: what the events have built;
-  ``arrivals``: which have arrived, so that nothing is counted twice, and nothing is asked too early.
+* ``reporting``: the App that consumes the events and answers the queries. ``read_model``: what the events have built.
+* ``storing``: where both keep that, as the command line says. ``books``: what handlers ask for to remember something;
+  ``database``: the same with SQLAlchemy, in tables.
 * ``progress``: how far the run is.
+
+What is in no file of these: the transaction around each message, the outbox that keeps its events until they are sent,
+and the inbox that knows a repeated one. That is what an App does that has a storage.
 """

@@ -28,43 +28,44 @@ def tier_for(spent: Decimal) -> Tier:
     return [tier for tier, begins_at in _BEGINS_AT.items() if spent >= begins_at][-1]
 
 
-@dataclass(slots=True)
+@dataclass
 class Account:
-    """What one customer has bought so far."""
+    """
+    What one customer has bought so far.
+
+    Attributes:
+        last_line: Where the last purchase stands in the log; 0: there was none.
+        events: How many have told of all of them.
+    """
 
     customer_id: str
     spent: Decimal = Decimal(0)
+    last_line: int = 0
+    events: int = 0
+
+    @property
+    def key(self) -> str:
+        """What it is found by in the books."""
+        return self.customer_id
 
     @property
     def tier(self) -> Tier:
         """The tier that the customer is in now."""
         return tier_for(self.spent)
 
-
-class Accounts:
-    """All accounts of the shop, in memory. A purchase, known by its line number, is booked once and no more."""
-
-    def __init__(self) -> None:
-        self._by_customer: dict[str, Account] = {}
-        self._booked_lines: set[int] = set()
-
-    def of(self, customer_id: str) -> Account:
-        """Answer the account of *customer_id*; one that has bought nothing yet if this is a new customer."""
-        return self._by_customer.get(customer_id) or Account(customer_id)
-
-    def book(self, line: int, customer_id: str, dollars: Decimal) -> bool:
+    def book(self, line: int, dollars: Decimal) -> bool:
         """
-        Add a purchase to a customer's account.
+        Add a purchase.
 
         Args:
             line: Its number in the log. It identifies the purchase: two lines may say the same and be two purchases.
+                Those of one customer come in their order.
 
         Returns:
             Whether it was added; ``False`` if this line was booked before, and then nothing changes.
         """
-        if line in self._booked_lines:
+        if line <= self.last_line:
             return False
-        self._booked_lines.add(line)
-        account = self._by_customer.setdefault(customer_id, Account(customer_id))
-        account.spent += dollars
+        self.last_line = line
+        self.spent += dollars
         return True

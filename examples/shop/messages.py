@@ -15,13 +15,28 @@ class PurchaseReceipt(cqrs.Response):
 
 
 class RecordPurchase(cqrs.Request[PurchaseReceipt], frozen=True, kw_only=True):
-    """Put one line of the log on the customer's account. Sent twice, it is recorded once."""
+    """Put one line of the log on the customer's account, after those before it. Sent twice, it is recorded once."""
 
     line: int  # what identifies the purchase
     customer_id: str
     day: date
     cds: int
     dollars: Decimal
+
+
+class RecordPurchases(cqrs.Request):
+    """Record several purchases: all of them, or none."""
+
+    purchases: list[RecordPurchase]
+
+
+class Recorded(cqrs.Response):
+    last_lines: dict[str, int]  # of each customer
+    events: int  # how many tell of all of them
+
+
+class GetRecorded(cqrs.Request[Recorded]):
+    """Ask how far the shop is: who was stopped goes on from there."""
 
 
 # From the shop to whoever consumes the topic --------------------------------------------------------------------------
@@ -45,22 +60,7 @@ EVENTS_TOPIC = "shop.events"
 EVENT_NAMES: dict[str, type[cqrs.Event]] = {"PurchaseRecorded": PurchaseRecorded, "TierChanged": TierChanged}
 
 
-class EventLost(cqrs.DomainEvent):
-    """Any of these, after it could not be handled. Nothing of its content is needed to know that."""
-
-
 # To the reports -------------------------------------------------------------------------------------------------------
-
-
-class WaitForEvents(cqrs.Request):
-    """
-    Ask for an answer as soon as so many events, or more, have arrived.
-
-    They arrive some time after the commands that led to them were answered. Who wants to read what it has written adds
-    up the ``events`` of its receipts, and waits for as many here.
-    """
-
-    count: int
 
 
 class Totals(cqrs.Response, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class Totals(cqrs.Response, frozen=True, kw_only=True):
     first_day: date | None  # None: nothing was bought
     last_day: date | None
     customers_by_tier: dict[Tier, int]
-    lost_events: int  # that all of this is without
+    events: int  # that all of this was built from
 
 
 class GetTotals(cqrs.Request[Totals]):

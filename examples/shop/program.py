@@ -9,42 +9,41 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cqrs_core as cqrs
-from shop.messages import GetTotals, ListBestCustomers, Totals, WaitForEvents
+from shop.messages import GetRecorded, GetTotals, ListBestCustomers, RecordPurchase, RecordPurchases, Totals
 from shop.progress import Progress
-from shop.purchase_log import LogUnusable, MalformedLine, parse, read_lines
+from shop.purchase_log import LogUnusable, MalformedLine, identity, parse, read_lines
 from shop.recording import make_shop
 from shop.reporting import make_reports
+from shop.storing import IN_MEMORY, BooksUnusable, Storing, open_books
 
 SAMPLE_LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_sample.txt"
+STORAGE = "sqlite:///shop.db"
 
 DONE = 0
 INCOMPLETE = 1
-NO_LOG = 2
+UNUSABLE = 2
 # What shells report of programs that SIGINT and SIGPIPE ended: 128 and the signal's number.
 INTERRUPTED = 130
 READER_GONE = 141
 
-# What is sent before the reports have caught up: so much is on its way at most, and the bar moves by as much.
+# What is one transaction: it is recorded as a whole or not at all, and the bar moves by as much.
 _LINES_AT_ONCE = 100
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the shop on the log that *arguments* name, and answer the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="shop", description="Read a purchase log into a shop, and show who buys most."
-    )
-    parser.add_argument("--file", type=Path, default=SAMPLE_LOG, metavar="LOG", help="the purchase log (the sample)")
-    path = parser.parse_args(arguments).file
+    """Run the shop as *arguments* say, and answer the exit code."""
+    options = _options(arguments)
     try:
         # Before the event loop runs: reading waits, and a loop that waits does not notice Ctrl-C.
-        lines = read_lines(path)
-        is_complete = asyncio.run(run(lines))
+        lines = read_lines(options.file)
+        is_complete = asyncio.run(run(lines, storage=options.storage, fresh=options.fresh))
         sys.stdout.flush()
-    except LogUnusable as error:
+    except (LogUnusable, BooksUnusable, cqrs.errors.StorageUnusable) as error:
         _complain(str(error))
-        return NO_LOG
+        return UNUSABLE
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _complain("stopped by Ctrl-C; nothing was kept.")
+        is_lost = options.storage == IN_MEMORY
+        _complain(f"stopped by Ctrl-C; {'nothing was kept' if is_lost else 'started again, it goes on from here'}.")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read along has left (`| head`). Nothing more can be said, not even when Python flushes at its end.
@@ -53,48 +52,90 @@ def main(arguments: Sequence[str]) -> int:
     return DONE if is_complete else INCOMPLETE
 
 
-async def run(lines: Sequence[tuple[int, bytes]]) -> bool:
-    """Send all *lines* to a new shop, print what the reports know then, and answer whether that is everything."""
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="shop",
+        description="Read a purchase log into a shop, and show who buys most. Stopped, or killed, and started again, "
+        "it goes on where it was.",
+    )
+    parser.add_argument("--file", type=Path, default=SAMPLE_LOG, metavar="LOG", help="the purchase log (the sample)")
+    parser.add_argument(
+        "--storage",
+        default=STORAGE,
+        metavar="URL",
+        help=f"where the books are kept: a database, such as postgresql://user:password@host/name or mysql://..., or "
+        f"{IN_MEMORY} ({STORAGE})",
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has recorded there")
+    return parser.parse_args(arguments)
+
+
+async def run(lines: Sequence[tuple[int, bytes]], *, storage: str, fresh: bool) -> bool:
+    """Send all *lines* to the shop, print what the reports know then, and answer whether that is everything."""
     _cancel_on_ctrl_c()
-    # Two services, in one process for once: over a broker outside, each App would be a program of its own.
+    # Two services, in one process for once: over a broker outside, each App would be a program of its own. Only the
+    # shop has something to send; that is the other loop that `running()` can run.
     broker = cqrs.MemoryBroker()
-    async with make_reports(broker).running() as reports, make_shop(broker) as shop:
-        left_out = await record(lines, shop, reports)
+    async with (
+        open_books(storage, log_id=identity(lines), fresh=fresh) as storing,
+        make_reports(storing, broker).running(only=["consumers"]) as reports,
+        make_shop(storing, broker).running(only=["relay"]) as shop,
+    ):
+        print(f"The books are kept in {storing.name}.", flush=True)
+        left_out = await record(lines, shop)
+        await until_all_is_sent(storing)
         await print_best_customers(reports)
         totals = await reports.send(GetTotals())
         print_totals(totals)
+        lost_events = (await shop.send(GetRecorded())).events - totals.events
     if left_out:
         _complain(f"{left_out:,} of {len(lines):,} lines were malformed and are left out of everything above.")
-    if totals.lost_events:
-        _complain(f"{totals.lost_events:,} events could not be handled and are left out of everything above.")
-    return not left_out and not totals.lost_events
+    if lost_events:
+        _complain(f"{lost_events:,} events could not be handled and are left out of everything above.")
+    return not left_out and not lost_events
 
 
-async def record(lines: Sequence[tuple[int, bytes]], shop: cqrs.App, reports: cqrs.App) -> int:
+async def record(lines: Sequence[tuple[int, bytes]], shop: cqrs.App) -> int:
     """
-    Send a command for each of *lines*, report those that are malformed, and answer how many were.
+    Record those of *lines* that are not yet, report those that are malformed, and answer how many were.
 
-    What it shows as done, and all of it when it returns, has arrived in the reports.
+    What it shows as done is kept; the reports follow by themselves.
     """
+    last_lines = (await shop.send(GetRecorded())).last_lines
+    if last_lines:
+        print(f"Going on where an earlier run was; customers so far: {len(last_lines):,}. (--fresh begins anew.)")
     left_out = 0
-    events = 0
     with Progress(len(lines), out=sys.stdout) as progress:
         for start in range(0, len(lines), _LINES_AT_ONCE):
             some = lines[start : start + _LINES_AT_ONCE]
+            purchases: list[RecordPurchase] = []
             for number, line in some:
                 try:
-                    command = parse(number, line)
+                    purchase = parse(number, line)
                 except MalformedLine as error:
                     left_out += 1
                     progress.make_way()
                     _complain(str(error))
                 else:
-                    events += (await shop.send(command)).events
-            await reports.send(WaitForEvents(count=events))
+                    if number > last_lines.get(purchase.customer_id, 0):
+                        purchases.append(purchase)
+            if purchases:
+                await shop.send(RecordPurchases(purchases))
             progress.show(start + len(some))
-            # If all of them were malformed there was nothing to wait for, and Ctrl-C has not been noticed yet.
+            # If there was nothing to send, Ctrl-C has not been noticed yet.
             await asyncio.sleep(0)
     return left_out
+
+
+async def until_all_is_sent(storing: Storing) -> None:
+    """
+    Return when the outbox is empty: the reports are done with everything then.
+
+    That is so because a broker in memory, which could lose it, says that it has delivered an event only when whoever
+    consumes it is done. Of another broker an empty outbox tells no more than that it has them.
+    """
+    while await storing.storage.outbox.pending(limit=1):  # noqa: ASYNC110 - a process of others may be sending
+        await asyncio.sleep(0.02)
 
 
 async def print_best_customers(reports: cqrs.App) -> None:

@@ -6,7 +6,9 @@ dollars. Lines end in CRLF or LF. A byte order mark before the first line and bl
 lines count when lines are numbered.
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -66,6 +68,14 @@ def read_lines(path: Path) -> list[tuple[int, bytes]]:
     if not found:
         raise LogUnusable(path, "holds no lines. Give a purchase log with --file.")
     return found
+
+
+def identity(lines: Iterable[tuple[int, bytes]]) -> str:
+    """Give what tells a log from another one: a hash of what it says, 64 characters."""
+    content = hashlib.sha256()
+    for number, line in lines:
+        content.update(b"%d %s\n" % (number, line.strip()))
+    return content.hexdigest()
 
 
 def parse(number: int, line: bytes) -> RecordPurchase:

@@ -1,99 +1,66 @@
 """The App that knows what was bought: events build its read model, and queries are answered from that."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import cqrs_core as cqrs
-from shop.arrivals import Arrivals
+from shop.books import Books
 from shop.messages import (
     EVENT_NAMES,
     EVENTS_TOPIC,
     Customer,
-    EventLost,
     GetTotals,
     ListBestCustomers,
     PurchaseRecorded,
     TierChanged,
     Totals,
-    WaitForEvents,
 )
-from shop.read_model import SalesReport
+from shop.read_model import Sales, best, total
+from shop.storing import Storing
 
-LOST_EVENTS_TOPIC = f"{EVENTS_TOPIC}.lost"
 
+def make_reports(storing: Storing, broker: cqrs.Broker) -> cqrs.App:
+    """
+    Make reports; inside ``async with reports.running(only=["consumers"])`` they consume from *broker*.
 
-def make_reports(broker: cqrs.Broker) -> cqrs.App:
-    """Make reports that nothing has come in for; inside ``async with reports.running()`` they consume from *broker*."""
-    container = cqrs.SimpleContainer()
-    container.singleton(SalesReport)
-    container.singleton(Arrivals)
-
-    reports = cqrs.App("reports", broker=broker, container=container)
+    A broker promises each event at least once. The storage remembers which have arrived, in the transaction of what
+    they have changed, and so a repeated one is not counted again.
+    """
+    reports = cqrs.App("reports", storage=storing.storage, broker=broker, container=storing.make_container())
     reports.requests.bind(GetTotals, GetTotalsHandler)
     reports.requests.bind(ListBestCustomers, ListBestCustomersHandler)
-    reports.requests.bind(WaitForEvents, WaitForEventsHandler)
-    reports.events.bind(PurchaseRecorded, AddToReport)
-    reports.events.bind(TierChanged, ShowTierInReport)
-    reports.events.bind(EventLost, CountAsLost)
-    # One attempt: nothing outside is asked, so what fails would fail again.
-    once = cqrs.RetryPolicy(max_attempts=1)
-    reports.consume(EVENTS_TOPIC, EVENT_NAMES, retry=once, dead_letter_topic=LOST_EVENTS_TOPIC)
-    # What could not be handled is consumed too, whatever it was: else who waits for it would wait for ever.
-    reports.consume(LOST_EVENTS_TOPIC, dict.fromkeys(EVENT_NAMES, EventLost))
+    # A transaction for each batch, not for each event. A partition holds the events of many customers, each whole.
+    reports.consume(EVENTS_TOPIC, EVENT_NAMES, batch_handler=AddToReport, order="partition", retry=THREE_TIMES)
     return reports
 
 
-class AddToReport(cqrs.EventHandler[PurchaseRecorded]):
-    def __init__(self, report: SalesReport, arrivals: Arrivals) -> None:
-        self._report = report
-        self._arrivals = arrivals
-
-    async def handle(self, event: PurchaseRecorded) -> None:
-        if not self._arrivals.is_repeated():
-            self._report.add_purchase(event.customer_id, event.day, event.cds, event.dollars)
-            self._arrivals.count()
+# A database may ask for another attempt; an event that is at fault itself stays so.
+THREE_TIMES = cqrs.RetryPolicy(max_attempts=3, delay_s=0.1)
 
 
-class ShowTierInReport(cqrs.EventHandler[TierChanged]):
-    def __init__(self, report: SalesReport, arrivals: Arrivals) -> None:
-        self._report = report
-        self._arrivals = arrivals
+class AddToReport(cqrs.EventBatchHandler[PurchaseRecorded | TierChanged]):
+    def __init__(self, books: Books) -> None:
+        self._books = books
 
-    async def handle(self, event: TierChanged) -> None:
-        if not self._arrivals.is_repeated():
-            self._report.set_tier(event.customer_id, event.after)
-            self._arrivals.count()
-
-
-class CountAsLost(cqrs.EventHandler[EventLost]):
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-
-    async def handle(self, event: EventLost) -> None:  # noqa: ARG002 - which message it was is all that counts
-        if not self._arrivals.is_repeated():
-            self._arrivals.count(is_lost=True)
-
-
-class WaitForEventsHandler(cqrs.RequestHandler[WaitForEvents, None]):
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-
-    async def handle(self, request: WaitForEvents) -> None:
-        await self._arrivals.until(request.count)
+    async def handle(self, events: Sequence[PurchaseRecorded | TierChanged]) -> None:
+        customers = {event.customer_id for event in events}
+        sales = {who: Sales(who) for who in customers} | await self._books.find(Sales, customers)
+        for event in events:
+            sales[event.customer_id].add(event)
+        self._books.keep(*sales.values())
 
 
 class GetTotalsHandler(cqrs.RequestHandler[GetTotals, Totals]):
-    def __init__(self, report: SalesReport, arrivals: Arrivals) -> None:
-        self._report = report
-        self._arrivals = arrivals
+    def __init__(self, books: Books) -> None:
+        self._books = books
 
     async def handle(self, request: GetTotals) -> Totals:  # noqa: ARG002 - it asks for everything
-        return self._report.totals(lost_events=self._arrivals.lost)
+        return total(await self._books.all(Sales))
 
 
 class ListBestCustomersHandler(cqrs.StreamingRequestHandler[ListBestCustomers, Customer]):
-    def __init__(self, report: SalesReport) -> None:
-        self._report = report
+    def __init__(self, books: Books) -> None:
+        self._books = books
 
     async def handle(self, request: ListBestCustomers) -> AsyncIterator[Customer]:
-        for customer in self._report.best(request.limit):
+        for customer in best(await self._books.all(Sales), request.limit):
             yield customer

@@ -1,14 +1,22 @@
-"""The folder of the examples, and the package of the demo in it."""
+"""The folder of the examples, the package of the demo in it, and places for its books."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+
+from cqrs_sqla import make_engine
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+#: What names the server of a database that has one.
+SERVERS = {"postgresql": "TEST_POSTGRES_URL", "mariadb": "TEST_MARIADB_URL"}
 
 # As examples/shop/__main__.py does it; here, because the test modules import the package at their top.
 sys.path.insert(0, str(EXAMPLES))
@@ -30,3 +38,47 @@ def sample_log() -> Path:
 def plain_environment() -> dict[str, str]:
     """The environment of a program that is started anew: output in UTF-8, and no delay before it can be read."""
     return {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """
+    What ``--storage`` is given: nothing is there yet, and nothing is left.
+
+    A test that is about more databases, or less, parametrizes it.
+    """
+    kind: str = request.param
+    if kind == "memory":
+        yield kind
+    elif kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shop.db'}"
+    else:
+        yield from _database(_server(SERVERS[kind]))
+
+
+def _server(variable: str) -> str:
+    url = os.environ.get(variable)
+    if url:
+        return url
+    reason = f'{variable} is not set: eval "$(scripts/services start)" starts what it names'
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _database(server: str) -> Iterator[str]:
+    name = f"cqrs_test_{uuid.uuid4().hex[:12]}"
+    asyncio.run(_execute(server, f"CREATE DATABASE {name}"))
+    try:
+        yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        asyncio.run(_execute(server, f"DROP DATABASE {name}"))
+
+
+async def _execute(server: str, statement: str) -> None:
+    engine = make_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql(statement)
+    finally:
+        await engine.dispose()

@@ -7,23 +7,37 @@ import subprocess
 import sys
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from shop import reporting
 from shop.program import main
-from shop.read_model import SalesReport
+from shop.read_model import Sales
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import cqrs_core as cqrs
 
 GOOD = b" 00004 0001 19970101  2   29.33\r\n"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+#: What tests of the whole log are run on.
+EVERYWHERE = ["memory", "sqlite", "postgresql", "mariadb"]
 
 
-def test_the_totals_are_those_of_the_file_itself(sample_log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log of three purchases for 29.33 each."""
+    log = tmp_path / "log.txt"
+    log.write_bytes(GOOD * 3)
+    return log
+
+
+@pytest.mark.parametrize("storage", EVERYWHERE, indirect=True)
+def test_the_totals_are_those_of_the_file_itself(
+    storage: str, sample_log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """To the cent, added up here without the shop; and every line is a purchase, the repeated ones too."""
     rows = [line.split() for line in sample_log.read_text(encoding="ascii").splitlines()]
 
-    code = main([])
+    code = main(["--storage", storage])
 
     out, err = capsys.readouterr()
     assert (0, "") == (code, err)
@@ -47,7 +61,7 @@ def test_the_ten_best_customers_are_those_of_the_file_itself(
         dollars[customer] = dollars.get(customer, Decimal(0)) + Decimal(amount)
     best = sorted(dollars, key=lambda customer: -dollars[customer])[:10]
 
-    main([])
+    main(["--storage", "memory"])
 
     lines = capsys.readouterr().out.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("   1. "))
@@ -75,12 +89,11 @@ def test_the_sample_is_the_published_one(sample_log: Path) -> None:
     assert 21 == len(lines) - len(set(lines))
 
 
-def test_malformed_lines_are_reported_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_malformed_lines_are_reported_and_left_out(storage: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each with its number and its fault, on stderr; the rest is counted, and the exit code says that some was not."""
-    log = tmp_path / "log.txt"
     log.write_bytes(GOOD + b"00004 0001 19970230 2 29.33\r\n" + GOOD + b"\xff\r\n" + GOOD)
 
-    code = main(["--file", str(log)])
+    code = main(["--file", str(log), "--storage", storage])
 
     out, err = capsys.readouterr()
     assert 1 == code
@@ -94,27 +107,25 @@ def test_malformed_lines_are_reported_and_left_out(tmp_path: Path, capsys: pytes
 
 
 def test_a_log_of_malformed_lines_only_is_a_shop_without_customers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    storage: str, log: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It was read, so this is not the exit code of a log that is missing."""
-    log = tmp_path / "log.txt"
     log.write_bytes(b"not a log\n")
 
-    code = main(["--file", str(log)])
+    code = main(["--file", str(log), "--storage", storage])
 
     assert 1 == code
     assert " 0 purchases\n" in capsys.readouterr().out
 
 
 def test_events_that_could_not_be_handled_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    storage: str, log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run ends, says how many the totals are without, and so does its exit code."""
-    log = tmp_path / "log.txt"
-    log.write_bytes(GOOD * 3)
-    monkeypatch.setattr(SalesReport, "add_purchase", lambda *_: 1 / 0)
+    monkeypatch.setattr(Sales, "add", lambda *_: 1 / 0)
+    monkeypatch.setattr(reporting, "THREE_TIMES", cqrs.RetryPolicy(max_attempts=1))
 
-    code = main(["--file", str(log)])
+    code = main(["--file", str(log), "--storage", storage])
 
     out, err = capsys.readouterr()
     assert 1 == code
@@ -122,10 +133,9 @@ def test_events_that_could_not_be_handled_are_reported(
     assert " 0 purchases\n" in out
 
 
-def test_it_ends_when_the_consumer_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("storage", ["memory"], indirect=True)
+def test_it_ends_when_the_consumer_breaks(storage: str, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its error: nothing waits for what will not arrive."""
-    log = tmp_path / "log.txt"
-    log.write_bytes(GOOD * 3)
 
     async def break_down(*_: object) -> None:
         raise MemoryError("the subscription is gone")
@@ -133,7 +143,86 @@ def test_it_ends_when_the_consumer_breaks(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("cqrs_core.memory.subscriptions.MemorySubscription.acknowledge", break_down)
 
     with pytest.raises(MemoryError):
-        main(["--file", str(log)])
+        main(["--file", str(log), "--storage", storage])
+
+
+def test_a_finished_run_that_is_started_again_says_the_same(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And says why it was so quick, and how to begin anew."""
+    arguments = ["--file", str(log), "--storage", f"sqlite:///{tmp_path / 'shop.db'}"]
+    main(arguments)
+    first = capsys.readouterr().out
+
+    code = main(arguments)
+
+    out, err = capsys.readouterr()
+    assert (0, "") == (code, err)
+    assert out == first.replace(
+        "3 of 3 lines", "Going on where an earlier run was; customers so far: 1. (--fresh begins anew.)\n3 of 3 lines"
+    )
+
+
+def test_books_of_another_log_are_left_alone(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A purchase is known by its line: of two logs in the same books, the totals would be wrong without a word."""
+    arguments = ["--file", str(log), "--storage", f"sqlite:///{tmp_path / 'shop.db'}"]
+    main(arguments)
+    log.write_bytes(GOOD)
+    capsys.readouterr()
+
+    code = main(arguments)
+
+    out, err = capsys.readouterr()
+    assert (2, "") == (code, out)
+    assert err.startswith("shop: these books are of another log. Begin anew with --fresh")
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_fresh_forgets_what_was_there(storage: str, log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever log it was of."""
+    main(["--file", str(log), "--storage", storage])
+    log.write_bytes(GOOD)
+    capsys.readouterr()
+
+    code = main(["--file", str(log), "--storage", storage, "--fresh"])
+
+    out, err = capsys.readouterr()
+    assert (0, "") == (code, err)
+    assert " 1 purchases, " in out
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("postgresql://127.0.0.1:1/shop", "127.0.0.1:1/shop cannot be reached: "),
+        ("oracle://host/shop", "'oracle' "),
+        ("shop.db", "the address of the storage"),
+    ],
+)
+def test_books_that_cannot_be_opened_are_a_message_and_exit_code_2(
+    storage: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The framework's own words, which name the cure; no traceback."""
+    code = main(["--storage", storage])
+
+    out, err = capsys.readouterr()
+    assert (2, "") == (code, out)
+    assert message in err
+
+
+def test_without_sqlalchemy_there_is_a_message_with_the_cure(
+    log: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare core can still run it: in memory."""
+    monkeypatch.delitem(sys.modules, "shop.database", raising=False)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+
+    code = main(["--file", str(log)])
+
+    out, err = capsys.readouterr()
+    assert (2, "") == (code, out)
+    assert err.startswith("shop: books in a database need sqlalchemy, which is not installed. Install it, ")
+    assert 0 == main(["--file", str(log), "--storage", "memory"])
 
 
 @pytest.mark.parametrize(
@@ -155,16 +244,20 @@ def test_without_a_log_there_is_a_message_and_exit_code_2(
     assert 1 == err.count("\n")
 
 
-@pytest.mark.parametrize("how", [["shop"], ["-m", "shop"]])
-def test_it_runs_as_a_folder_and_as_a_module(how: list[str], examples: Path, plain_environment: dict[str, str]) -> None:
-    """Both end well, without a warning, and say the same."""
-    command = [sys.executable, "-W", "error", *how]
+@pytest.mark.parametrize("how", [[str(EXAMPLES / "shop")], ["-m", "shop"]], ids=["folder", "module"])
+def test_it_runs_as_a_folder_and_as_a_module(
+    how: list[str], log: Path, examples: Path, tmp_path: Path, plain_environment: dict[str, str]
+) -> None:
+    """Both end well, without a warning, and leave the books where they were started."""
+    environment = {**plain_environment, "PYTHONPATH": str(examples)}
+    command = [sys.executable, "-W", "error", *how, "--file", str(log)]
 
-    ran = subprocess.run(command, cwd=examples, env=plain_environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert (0, "") == (ran.returncode, ran.stderr)
-    assert ran.stdout.startswith("1,000 of 6,919 lines\n2,000 of 6,919 lines\n")
-    assert ran.stdout.endswith(" dollars\n")
+    assert ran.stdout.startswith("The books are kept in sqlite:///shop.db.\n3 of 3 lines\n")
+    assert ran.stdout.endswith(" 87.99 dollars\n")  # 3 * 29.33
+    assert (tmp_path / "shop.db").exists()
 
 
 @pytest.fixture
@@ -175,35 +268,44 @@ def long_log(tmp_path: Path) -> Path:
     return log
 
 
-def test_ctrl_c_ends_it_cleanly(long_log: Path, examples: Path, plain_environment: dict[str, str]) -> None:
+def _command(examples: Path, log: Path, storage: str = "memory") -> list[str]:
+    return [sys.executable, str(examples / "shop"), "--file", str(log), "--storage", storage]
+
+
+def test_ctrl_c_ends_it_cleanly(
+    storage: str, long_log: Path, examples: Path, plain_environment: dict[str, str]
+) -> None:
     """In the middle of the lines: one line on stderr instead of a traceback, and the exit code of an interrupt."""
-    command = [sys.executable, str(examples / "shop"), "--file", str(long_log)]
+    command = _command(examples, long_log, storage)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=plain_environment, stdout=pipe, stderr=pipe, text=True) as shop:
         assert shop.stdout is not None
+        shop.stdout.readline()  # where the books are
         first = shop.stdout.readline()
 
         shop.send_signal(signal.SIGINT)
         out, err = shop.communicate()
 
     assert "1,000 of 500,000 lines\n" == first
-    assert (130, "shop: stopped by Ctrl-C; nothing was kept.\n") == (shop.returncode, err)
+    kept = "nothing was kept" if storage == "memory" else "started again, it goes on from here"
+    assert (130, f"shop: stopped by Ctrl-C; {kept}.\n") == (shop.returncode, err)
     assert "customers" not in out
 
 
 def test_ctrl_c_is_noticed_though_there_is_nothing_to_wait_for(
     tmp_path: Path, examples: Path, plain_environment: dict[str, str]
 ) -> None:
-    """Malformed lines are never on their way to the reports; still, others get a turn between them."""
+    """Malformed lines are never sent anywhere; still, others get a turn between them."""
     log = tmp_path / "malformed.txt"
     log.write_bytes(b"not a purchase\n" * 500_000)
-    command = [sys.executable, str(examples / "shop"), "--file", str(log)]
+    command = _command(examples, log)
     complaints = tmp_path / "stderr.txt"
     with (
         complaints.open("w") as stderr,
         subprocess.Popen(command, env=plain_environment, stdout=subprocess.PIPE, stderr=stderr, text=True) as shop,
     ):
         assert shop.stdout is not None
+        shop.stdout.readline()
         shop.stdout.readline()
 
         shop.send_signal(signal.SIGINT)
@@ -215,10 +317,10 @@ def test_ctrl_c_is_noticed_though_there_is_nothing_to_wait_for(
 
 
 def test_it_ends_quietly_when_nobody_reads_on(
-    long_log: Path, examples: Path, plain_environment: dict[str, str]
+    storage: str, long_log: Path, examples: Path, plain_environment: dict[str, str]
 ) -> None:
     """As in ``python examples/shop | head -1``."""
-    command = [sys.executable, str(examples / "shop"), "--file", str(long_log)]
+    command = _command(examples, long_log, storage)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=plain_environment, stdout=pipe, stderr=pipe, text=True) as shop:
         assert shop.stdout is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from shop.messages import RecordPurchase
-from shop.purchase_log import LogUnusable, MalformedLine, parse, read_lines
+from shop.purchase_log import LogUnusable, MalformedLine, identity, parse, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +110,16 @@ def test_a_file_that_cannot_be_read_is_unusable(tmp_path: Path) -> None:
         read_lines(tmp_path)
 
     assert (FileNotFoundError, IsADirectoryError) == (type(missing.value.__cause__), type(folder.value.__cause__))
+
+
+def test_a_log_is_known_by_what_its_lines_say(tmp_path: Path) -> None:
+    """Their ends do not matter; their numbers do, because a purchase is known by them."""
+    names = {"unix": b"a\nb\n", "windows": b"a\r\nb\r\n", "blank line": b"a\n\nb\n", "other": b"a\nc\n"}
+    known = {}
+    for name, content in names.items():
+        log = tmp_path / name
+        log.write_bytes(content)
+        known[name] = identity(read_lines(log))
+
+    assert known["unix"] == known["windows"]
+    assert 3 == len(set(known.values()))
