@@ -252,8 +252,7 @@ class EventEmitter:
             with unit.joined():
                 await self.emit(events, unit.resolve)
             return
-        async with self._units.opened() as unit:
-            await self.emit(events, unit.resolve)
+        await self._units.run(lambda unit: self.emit(events, unit.resolve))
 
     async def _deliver_in_unit(self, plan: Plan, event: Event, accepting: Accepting | None) -> None:
         unit = self._units.current(type(event))
@@ -261,8 +260,7 @@ class EventEmitter:
             with unit.joined():
                 await self._deliver_by(plan, event, unit, accepting)
             return
-        async with self._units.opened() as unit:
-            await self._deliver_by(plan, event, unit, accepting)
+        await self._units.run(lambda unit: self._deliver_by(plan, event, unit, accepting))
 
     async def _deliver_by(self, plan: Plan, event: Event, unit: OpenUnit, accepting: Accepting | None) -> None:
         if accepting is None or await unit.work.accept(*accepting):

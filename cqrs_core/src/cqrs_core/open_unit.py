@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ class OpenUnit:
         "_owner",
         "_scope",
         "_task",
+        "_token",
         "resolve",
         "work",
     )
@@ -65,6 +66,7 @@ class OpenUnit:
         self._scope: Scope
         self._outer: OpenUnit | None = None
         self._task: object = None
+        self._token: Token[OpenUnit | None]
         self._failure: BaseException | None = None
         self._is_over = False
 
@@ -78,16 +80,24 @@ class OpenUnit:
         self.work.enqueue(envelopes)
         self._has_enqueued = True
 
+    def enter(self) -> None:
+        """Let what is sent from here on, by this task, join the unit, until :meth:`leave`."""
+        self._task = current_task()
+        self._outer = _innermost.get()
+        self._token = _innermost.set(self)
+
+    def leave(self) -> None:
+        """Let what is sent from here on be no part of it."""
+        _innermost.reset(self._token)
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Let what is sent in the block, by this task, join the unit."""
-        self._task = current_task()
-        self._outer = _innermost.get()
-        token = _innermost.set(self)
+        self.enter()
         try:
             yield
         finally:
-            _innermost.reset(token)
+            self.leave()
 
     def serving(self, owner: object, message_type: type) -> OpenUnit | None:
         """
@@ -195,6 +205,15 @@ class OpenUnit:
 
 #: The unit that was entered last here. Its outer ones are those of other Apps.
 _innermost: ContextVar[OpenUnit | None] = ContextVar("unit_of_work", default=None)
+
+
+def works_here() -> Iterator[UnitOfWork]:
+    """Iterate over the units of work that are open here, the innermost first; several, where Apps use each other."""
+    unit = _innermost.get()
+    while unit is not None:
+        if not unit._is_over:  # noqa: SLF001 - same module
+            yield unit.work
+        unit = unit._outer  # noqa: SLF001 - same module
 
 
 def find_unit(owner: object, message_type: type) -> OpenUnit | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -155,9 +156,14 @@ _FACTS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
 
 def _written_type(event: NotificationEvent[Any]) -> Any:  # noqa: ANN401 - a class or an alias
     """Give the type by which the payload is written: its class, or what the event's class says beyond it."""
-    declared = payload_type(type(event))
+    declared = _declared_payload(type(event))  # type: ignore[arg-type]  # a class is hashable, whatever mypy makes of it
     # A union needs its tags, a generic class its arguments. Of a plain class, a child is written as what it is.
     return type(event.payload) if declared is Any or isinstance(declared, type) else declared
+
+
+@lru_cache(maxsize=1024)
+def _declared_payload(event_type: type) -> Any:  # noqa: ANN401 - a class or an alias
+    return payload_type(event_type)
 
 
 def _route_problem(name: object, event_type: Any, key: object) -> CqrsError | None:  # noqa: ANN401 - may be anything
@@ -198,6 +204,8 @@ def _codec_problems(event_types: Iterable[type]) -> Iterator[CqrsError]:
 
 def _utc_text(time: datetime) -> str:
     """Write a time as RFC 3339 has it; one without offset is taken for UTC."""
+    if time.tzinfo is timezone.utc:
+        return f"{time.isoformat()[:-6]}Z"  # what most have, in a third of the time
     offset = time.utcoffset()
     naive = time.replace(tzinfo=None)
     if offset:

@@ -289,8 +289,7 @@ def in_unit(attempt_in: AttemptIn, units: Units) -> Handle:
     """Give each call a unit of work of its own, which is committed if it succeeds."""
 
     async def attempt_in_unit(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
-        async with units.opened() as unit:
-            return await attempt_in(request, unit.resolve)
+        return await units.run(lambda unit: attempt_in(request, unit.resolve))
 
     return attempt_in_unit
 

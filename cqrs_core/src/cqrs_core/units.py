@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import (
@@ -19,12 +18,15 @@ from cqrs_core.outbox import OutboxedEventRepository
 from cqrs_core.storage import missing_storage_methods
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from cqrs_core.open_unit import Write
     from cqrs_core.outbox import OutboxLease
     from cqrs_core.storage import Storage
     from cqrs_core.wiring import HandlerSource
+
+
+T = TypeVar("T")
 
 
 def _say_nothing() -> None:
@@ -133,17 +135,20 @@ class Units:
         unit.live_in(scope, self._source.resolver(scope))
         return unit
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[OpenUnit]:
-        """Open a unit for the block, which ends with a commit, or if it raises with a rollback."""
+    async def run(self, work: Callable[[OpenUnit], Awaitable[T]]) -> T:
+        """Do *work* in a unit of its own, which is committed if it succeeds, and rolled back if it raises."""
         unit = await self.begin()
         try:
-            with unit.entered():
-                yield unit
+            unit.enter()
+            try:
+                result = await work(unit)
+            finally:
+                unit.leave()
             await unit.commit_and_end()
         except BaseException as error:
             await unit.abandon(error)
             raise
+        return result
 
     def _open(self) -> list[CqrsError]:
         given = self._given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from cqrs_core.concurrency.cancellations import as_failure, ask_to_end, asked_to_end, take_back, watched
 from cqrs_core.concurrency.loops import is_asyncio_running, running_trio
@@ -228,6 +229,10 @@ async def run_within(seconds: float, work: Work, sleep: Callable[[float], Awaita
     return is_done
 
 
+#: The tasks of :func:`run_shielded`.
+_shielded: WeakSet[Any] = WeakSet()
+
+
 async def run_shielded(work: Work) -> None:
     """
     Run *work* to its end even if the caller is cancelled meanwhile; the cancellation arrives after it.
@@ -245,10 +250,15 @@ async def run_shielded(work: Work) -> None:
         return
     import asyncio  # noqa: PLC0415 - as above
 
+    if asyncio.current_task() in _shielded:
+        await work()  # nobody else has this task, to cancel it
+        return
+
     async def run() -> None:
         await work()
 
     task = asyncio.ensure_future(run())
+    _shielded.add(task)
     interrupted: asyncio.CancelledError | None = None
     while not task.done():
         try:

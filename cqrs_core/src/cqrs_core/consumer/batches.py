@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.context import current_messages
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.errors import CqrsError
     from cqrs_core.messages import Event
+    from cqrs_core.open_unit import OpenUnit
     from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource, Resolve
 
@@ -74,7 +76,7 @@ class BatchDispatch:
         count, failed = len(events), None
         while count:
             try:
-                await self._handle_in_unit(events[:count], messages[:count])
+                await self._units.run(partial(self._handle_in_unit, events=events[:count], messages=messages[:count]))
             except BatchFailed as error:
                 index = error.index
                 if not isinstance(index, int) or not 0 <= index < count:
@@ -85,20 +87,21 @@ class BatchDispatch:
         if failed is not None:
             raise failed
 
-    async def _handle_in_unit(self, events: Sequence[Event], messages: Sequence[CurrentMessage]) -> None:
-        async with self._units.opened() as unit:
-            new = await unit.work.accept(messages[0].group, list(dict.fromkeys(message.id for message in messages)))
-            left = set(new)
-            chosen: list[int] = []  # of a message that is there twice, the first
-            for index, message in enumerate(messages):
-                if message.id in left:
-                    left.discard(message.id)
-                    chosen.append(index)
-            if not chosen:
-                return
-            try:
-                await self._handle([events[index] for index in chosen], unit.resolve)
-            except BatchFailed as error:
-                if isinstance(error.index, int) and 0 <= error.index < len(chosen):
-                    raise BatchFailed(chosen[error.index]) from error.__cause__ or error
-                raise
+    async def _handle_in_unit(
+        self, unit: OpenUnit, events: Sequence[Event], messages: Sequence[CurrentMessage]
+    ) -> None:
+        new = await unit.work.accept(messages[0].group, list(dict.fromkeys(message.id for message in messages)))
+        left = set(new)
+        chosen: list[int] = []  # of a message that is there twice, the first
+        for index, message in enumerate(messages):
+            if message.id in left:
+                left.discard(message.id)
+                chosen.append(index)
+        if not chosen:
+            return
+        try:
+            await self._handle([events[index] for index in chosen], unit.resolve)
+        except BatchFailed as error:
+            if isinstance(error.index, int) and 0 <= error.index < len(chosen):
+                raise BatchFailed(chosen[error.index]) from error.__cause__ or error
+            raise
