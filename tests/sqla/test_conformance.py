@@ -9,11 +9,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cqrs_core.envelope import Envelope
 from cqrs_core.testing.conformance import StorageConformance
 from cqrs_sqla import SqlAlchemyStorage, define_tables, make_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator
     from datetime import timedelta
 
     from cqrs_core.storage import Storage
@@ -38,10 +39,11 @@ class TestSqlAlchemyStorage(StorageConformance):
             await connection.run_sync(metadata.create_all)
         storage = SqlAlchemyStorage(self.engine, tables=tables, owns_engine=True)
         await storage.start()
-        yield storage
-        left = self.engine.pool.checkedout()  # type: ignore[attr-defined]  # the pool of every driver here is a queue
-        await storage.stop()
-        assert 0 == left
+        try:
+            yield storage
+            assert 0 == self.engine.pool.checkedout()  # type: ignore[attr-defined]  # that of every driver here is a queue
+        finally:
+            await storage.stop()
 
     async def write(self, unit: UnitOfWork, text: str) -> None:
         await unit.get(AsyncSession).execute(sa.insert(texts).values(text=text))
@@ -60,6 +62,12 @@ class TestSqlAlchemyStorage(StorageConformance):
                 earlier = sa.update(inbox).where(inbox.c.received_at == time).values(received_at=time - by)
                 await connection.execute(earlier)
 
-    async def remove(self, storage: Storage, positions: Collection[int]) -> None:
-        async with self.engine.begin() as connection:
-            await connection.execute(sa.delete(tables.outbox).where(tables.outbox.c.seq.in_(positions)))
+    async def dead(self, storage: Storage) -> list[tuple[Envelope, str, str]]:
+        dead = tables.outbox_dead.c
+        columns = (dead.aggregatetype, dead.payload, dead.aggregateid, dead.headers, dead.reason, dead.last_error)
+        async with self.engine.connect() as connection:
+            rows = (await connection.execute(sa.select(*columns).order_by(dead.seq))).all()
+        return [
+            (Envelope(topic, bytes(body), key, headers), reason, error)
+            for topic, body, key, headers, reason, error in rows
+        ]

@@ -137,7 +137,6 @@ async def test_everything_is_sent_in_order(
     assert await is_empty(storage)
 
 
-@pytest.mark.xfail(reason="the loop lets a key go before its message is due by the database's clock", strict=False)
 async def test_a_message_that_is_refused_holds_back_its_key_alone(
     storage: SqlAlchemyStorage, messages: Callable[[int, int], list[Envelope]]
 ) -> None:

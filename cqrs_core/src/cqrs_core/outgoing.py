@@ -119,19 +119,20 @@ class OutgoingEvents:
                 raise UnpublishableEvent(type(event), f"has the {fact} {value!r}. It must be {expected}.")
         body = codec_for(_written_type(event)).encode(event.payload)
         headers = self._headers(event.event_id, event.event_name, event.event_timestamp)
-        headers.update(_own_headers(event))
+        if event.headers:
+            headers.update(_own_headers(event))
         return Envelope(event.topic, body, _checked_key(event, event.key), headers)
 
     def _headers(self, message_id: uuid.UUID, name: str, time: datetime) -> dict[str, str]:
-        cause = current_message()
+        cause, own_id = current_message(), str(message_id)
         headers = {
             header.SPEC_VERSION: "1.0",
-            header.ID: str(message_id),
+            header.ID: own_id,
             header.TYPE: name,
             header.SOURCE: self._source,
             header.TIME: _utc_text(time),
             header.CONTENT_TYPE: "application/json",
-            header.CORRELATION_ID: str(message_id) if cause is None else cause.correlation_id,
+            header.CORRELATION_ID: own_id if cause is None else cause.correlation_id,
         }
         if cause is not None:
             headers[header.CAUSATION_ID] = str(cause.id)
@@ -150,7 +151,7 @@ _FACTS: tuple[tuple[str, Callable[[object], bool], str], ...] = (
     ("event_name", _is_name, "a name"),
     ("event_id", lambda value: isinstance(value, uuid.UUID), "a UUID: consumers know a repeated message by it"),
     ("event_timestamp", lambda value: isinstance(value, datetime), "a datetime"),
-    ("headers", lambda value: isinstance(value, Mapping), "a dict of texts by their names"),
+    ("headers", lambda value: isinstance(value, (dict, Mapping)), "a dict of texts by their names"),
 )
 
 

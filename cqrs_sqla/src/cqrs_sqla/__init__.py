@@ -4,7 +4,8 @@ SQL databases for :mod:`cqrs_core`, through SQLAlchemy 2: PostgreSQL, MariaDB, M
 What a handler changes goes this way: :mod:`.storage` (makes units over one engine) → :mod:`.unit` (one session, one
 transaction; :mod:`.guard` keeps others from ending it) → :mod:`.writing` (events wait in a :mod:`.buffer`, as
 :mod:`.rows`) → :mod:`.inserting` (one statement, just before the commit) → :mod:`.outbox` (they wait to be sent).
-By hand, :mod:`.repository` comes in the place of the unit. Messages that come in are noted by :mod:`.accepting`, and
+By hand, :mod:`.repository` comes in the place of the unit, and for who sends by hand, too, by :mod:`.taking`. A person
+looks after what waits through :mod:`.keeper`. Messages that come in are noted by :mod:`.accepting`, and
 forgotten by :mod:`.inbox`. The tables of all that are in :mod:`.tables`, and :mod:`.schema` looks after them.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -46,7 +47,8 @@ class SqlAlchemyOutbox:
             UnknownCompression: A body was compressed by what this does not have.
         """
         outbox = self._outbox
-        statement = sa.select(*record_columns(outbox)).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
+        columns = (*record_columns(outbox), outbox.c.attempts)
+        statement = sa.select(*columns).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
         rows: Sequence[sa.Row[Any]] = ()
 
         async def read() -> None:
@@ -56,7 +58,7 @@ class SqlAlchemyOutbox:
 
         # SQLAlchemy sets AUTOCOMMIT on a connection that it has taken already: cancelled there, it would lose it.
         await run_shielded(read)
-        return [record_of(row, self._compressor) for row in rows]
+        return [replace(record_of(row, self._compressor), attempts=row.attempts) for row in rows]
 
     def lease(self, name: str, *, ttl_s: float) -> SqlAlchemyOutboxLease:
         """

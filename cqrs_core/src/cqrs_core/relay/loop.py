@@ -173,9 +173,12 @@ class OutboxRelay:
     async def _turn(self) -> bool:
         """Send one batch; tells whether there was any."""
         await self._take_out()
-        await self._hold()
         if self._parking.let_go(self._clock.monotonic()):
             self._look_again()
+            # Whether the time has come is for the outbox to say: its clock may be behind, and then it would give the
+            # followers of a message that it still holds back.
+            self._parking_known_until = -math.inf
+        await self._hold()
         if self._must_look_again or self._clock.monotonic() >= self._look_again_at:
             self._start_over()
         records = self._read_ahead or await self._read()

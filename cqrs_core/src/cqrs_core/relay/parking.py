@@ -26,7 +26,11 @@ class Parking:
 
     def replace(self, parked: Iterable[ParkedKey], now: float) -> None:
         """Take over what the outbox says."""
-        self._until = {one.key: math.inf if one.delay_s is None else now + one.delay_s for one in parked}
+        self._until = {
+            one.key: math.inf if one.delay_s is None else now + one.delay_s
+            for one in parked
+            if one.delay_s is None or one.delay_s > 0
+        }
 
     def add(self, key: str | None, delay_s: float | None, now: float) -> None:
         """Let the messages of *key* wait, for ever if there is no delay."""
