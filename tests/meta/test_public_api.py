@@ -16,7 +16,7 @@ import cqrs_core
 NAMES = """
 App BatchFailed Broker CORRequestHandler CircuitBreaker CircuitOpen CoRMermaid Container CqrsError CurrentMessage
 DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler
-EventEmitter EventHandler EventHandlerFallback EventHandlersFailed EventMap EventMediator EventMiddleware
+EventEmitter EventHandler EventHandlerFallback EventHandlersFailed EventMap EventMediator EventMiddleware EventProducer
 HandlerNotFound IDomainEvent IEvent INotificationEvent IRequest IResponse LocalCircuitBreaker LoggingMiddleware
 MemoryBroker MemoryStorage NotificationEvent OutboxedEventRepository Publisher PydanticRequest PydanticResponse
 RelayOptions Request RequestHandler RequestHandlerFallback RequestMap RequestMediator RequestMiddleware Response
@@ -68,6 +68,9 @@ SIGNATURES = {
     "LocalCircuitBreaker": "fail_max open_for_s exclude clock",
     "CircuitBreaker.acquire": "self circuit",
     "MemoryBroker": "partitions max_waiting max_message_bytes",
+    "EventProducer": "message_broker repository options clock",
+    "EventProducer.event_batch_generator": "self batch_size",
+    "EventProducer.send_message": "self message",
     "Broker.start": "self",
     "Broker.stop": "self",
     "Broker.send": "self envelope",

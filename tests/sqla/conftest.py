@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.orm
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from cqrs_core import envelope as names
 from cqrs_core.envelope import Envelope
@@ -30,6 +32,8 @@ DRIVERS = {
 }
 #: Those on which every test runs that does not say otherwise.
 TESTED = ["asyncpg", "psycopg", "asyncmy", "aiosqlite"]
+#: How long the last session of a test may take to end.
+PATIENCE_S = 10.0
 
 
 @pytest.fixture
@@ -52,20 +56,35 @@ def driver(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def emptied() -> Iterator[list[str]]:
+    """The names of databases of PostgreSQL that wait for the next test: to make one takes longer than most tests."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        asyncio.run(_execute(sa.make_url(_server("TEST_POSTGRES_URL")), f"DROP DATABASE {name}"))
+
+
 @pytest.fixture
-async def database_url(driver: str, tmp_path: Path) -> AsyncIterator[str]:
-    """An empty database, as a program would name it; dropped afterwards."""
+async def database_url(driver: str, tmp_path: Path, emptied: list[str]) -> AsyncIterator[str]:
+    """An empty database, as a program would name it; afterwards nothing may be at work there, and nothing is left."""
     dialect, variable = DRIVERS[driver]
     if variable is None:
         yield f"{dialect}+{driver}:///{tmp_path / 'test.db'}"
         return
     server = sa.make_url(_server(variable)).set(drivername=f"{dialect}+{driver}")
-    name = f"cqrs_test_{uuid.uuid4().hex[:12]}"
-    await _execute(server, f"CREATE DATABASE {name}")
-    try:
-        yield server.set(database=name).render_as_string(hide_password=False)
-    finally:
-        # Not WITH (FORCE): that fails when the server itself is at work there, sweeping. Without, it only makes way.
+    is_emptied = dialect == "postgresql"
+    if is_emptied and emptied:
+        name = emptied.pop()
+    else:
+        name = f"cqrs_test_{uuid.uuid4().hex[:12]}"
+        await _execute(server, f"CREATE DATABASE {name}")
+    url = server.set(database=name)
+    yield url.render_as_string(hide_password=False)
+    if is_emptied:
+        await _empty(url)
+        emptied.append(name)
+    else:
         await _execute(server, f"DROP DATABASE {name}")
 
 
@@ -104,12 +123,44 @@ def _server(variable: str) -> str:
 
 
 async def _execute(server: sa.URL, statement: str) -> None:
-    engine = make_engine(server.render_as_string(hide_password=False), isolation_level="AUTOCOMMIT")
+    async with _open(server) as connection:
+        await connection.exec_driver_sql(statement)
+
+
+@asynccontextmanager
+async def _open(url: sa.URL) -> AsyncIterator[AsyncConnection]:
+    engine = make_engine(url.render_as_string(hide_password=False), isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
-            await connection.exec_driver_sql(statement)
+            yield connection
     finally:
         await engine.dispose()
+
+
+#: Statistics and settings go with the tables, as if the database were made anew.
+_EMPTY = """
+DO $$ BEGIN
+    EXECUTE (
+        SELECT 'DROP SCHEMA ' || string_agg(quote_ident(nspname), ', ') || ' CASCADE' FROM pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    );
+    CREATE SCHEMA public;
+END $$
+"""
+_OTHERS = """
+SELECT pid, query FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+async def _empty(database: sa.URL) -> None:
+    """Remove all that a test has made in a database of PostgreSQL, from which all have to have gone."""
+    async with _open(database) as connection:
+        patience_ends = time.monotonic() + PATIENCE_S
+        # Sessions end a moment after their connections.
+        while others := (await connection.exec_driver_sql(_OTHERS)).all():
+            assert time.monotonic() < patience_ends, f"the test has left sessions: {others}"
+        await connection.exec_driver_sql(_EMPTY)
 
 
 # What tests of units of work share: business data, a storage over both, and messages.

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from cqrs_core.memory import MemoryBroker, MemoryStorage
     from cqrs_core.outbox import OutboxedEventRepository
     from cqrs_core.plugins import hookimpl
+    from cqrs_core.producer import EventProducer
     from cqrs_core.relay import RelayOptions
 else:
 
@@ -92,6 +93,7 @@ _ON_DEMAND = {
     "CoRMermaid": ("cqrs_core.diagrams", None),
     "CurrentMessage": ("cqrs_core.context", None),
     "Envelope": ("cqrs_core.envelope", None),
+    "EventProducer": ("cqrs_core.producer", None),
     "MemoryBroker": ("cqrs_core.memory", None),
     "MemoryStorage": ("cqrs_core.memory", None),
     "OutboxedEventRepository": ("cqrs_core.outbox", None),
@@ -132,6 +134,7 @@ __all__ = [
     "EventMap",
     "EventMediator",
     "EventMiddleware",
+    "EventProducer",
     "HandlerNotFound",
     "IDomainEvent",
     "IEvent",

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
     run = commands.add_parser("run", help="run the loops of an App until SIGINT or SIGTERM; a second one ends at once")
     run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
     run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas, such as consumers")
-    add_storage_commands(commands)
+    add_storage_commands(commands.add_parser)
     options = parser.parse_args(arguments)
     if options.command == "plugins":
         return list_plugins(as_json=options.json)

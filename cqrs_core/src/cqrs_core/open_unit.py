@@ -113,6 +113,14 @@ class OpenUnit:
             raise UnitOfWorkShared(message_type)
         return unit
 
+    def works_from_here(self) -> Iterator[UnitOfWork]:
+        """Iterate over what storages have of the open units, from this one outwards."""
+        unit: OpenUnit | None = self
+        while unit is not None:
+            if not unit._is_over:  # noqa: SLF001 - same class
+                yield unit.work
+            unit = unit._outer  # noqa: SLF001 - same class
+
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Let the block be a part of this unit: if it raises, the unit can only be rolled back."""
@@ -209,11 +217,8 @@ _innermost: ContextVar[OpenUnit | None] = ContextVar("unit_of_work", default=Non
 
 def works_here() -> Iterator[UnitOfWork]:
     """Iterate over the units of work that are open here, the innermost first; several, where Apps use each other."""
-    unit = _innermost.get()
-    while unit is not None:
-        if not unit._is_over:  # noqa: SLF001 - same module
-            yield unit.work
-        unit = unit._outer  # noqa: SLF001 - same module
+    innermost = _innermost.get()
+    return iter(()) if innermost is None else innermost.works_from_here()
 
 
 def find_unit(owner: object, message_type: type) -> OpenUnit | None:

@@ -16,7 +16,8 @@ class Storage(Protocol):
     """
     Makes units of work, and looks after what they have written. What an author writes.
 
-    ``cqrs_core.testing.conformance`` checks it.
+    ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
+    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``.
     """
 
     @property

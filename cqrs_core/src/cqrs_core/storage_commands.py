@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.errors import CqrsError, name_of
+from cqrs_core.outbox_commands import OUTBOX_COMMANDS
 from cqrs_core.plugins import open_backend
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable
 
+    from cqrs_core.outbox_commands import OutboxCommand
+    from cqrs_core.outbox_keeper import OutboxKeeper
     from cqrs_core.storage import OutboxImporter, SchemaKeeper, Storage
 
 #: What is done with the tables, and the words that stand for it in the help.
@@ -37,20 +41,35 @@ class NoSuchCommand(CqrsError, TypeError):
         super().__init__(f"{name_of(type(storage))} {problem}")
 
 
-def add_storage_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Teach a command line ``db`` and ``outbox``; what is parsed has an attribute ``do`` to be called with it."""
-    db = commands.add_parser("db", help="make and check the tables of a storage")
+def add_storage_commands(add_command: Callable[..., argparse.ArgumentParser]) -> None:
+    """
+    Teach a command line ``db`` and ``outbox``; what is parsed has an attribute ``do`` to be called with it.
+
+    Args:
+        add_command: As ``add_parser`` of what ``ArgumentParser.add_subparsers`` gives.
+    """
+    db = add_command("db", help="make and check the tables of a storage")
     actions = db.add_subparsers(dest="action", required=True, metavar="ACTION")
     for action, text in _TABLE_COMMANDS.items():
         parser = actions.add_parser(action, help=text)
         _add_storage(parser)
         parser.set_defaults(do=lambda options: _on_storage(options.storage, _TABLE_ACTIONS[options.action]))
-    outbox = commands.add_parser("outbox", help="look after the messages that wait to be sent")
+    outbox = add_command("outbox", help="look after the messages that wait to be sent")
     actions = outbox.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = actions.add_parser("import", help="take over what python-cqrs has in its outbox and has not delivered")
     _add_storage(parser)
     parser.add_argument("--from", dest="table", metavar="TABLE", required=True, help="what its outbox is called")
     parser.set_defaults(do=lambda options: _on_storage(options.storage, lambda s: _import(s, options.table)))
+    for command in OUTBOX_COMMANDS:
+        parser = actions.add_parser(command.name, help=command.help)
+        _add_storage(parser)
+        command.add_arguments(parser)
+        parser.set_defaults(do=partial(_on_keeper, parser, command))
+
+
+def _on_keeper(parser: argparse.ArgumentParser, command: OutboxCommand, options: argparse.Namespace) -> int:
+    command.check(parser, options)
+    return _on_storage(options.storage, lambda storage: command.do(_outbox_keeper(storage), options))
 
 
 def _add_storage(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +99,13 @@ def _keeper(storage: Storage) -> SchemaKeeper:
     if not all(callable(getattr(storage, name, None)) for name in _TABLE_COMMANDS):
         raise NoSuchCommand(storage, "has no tables that could be made or checked.")
     return storage  # type: ignore[return-value]  # it has the methods
+
+
+def _outbox_keeper(storage: Storage) -> OutboxKeeper:
+    keeper: OutboxKeeper | None = getattr(storage, "outbox_keeper", None)
+    if keeper is None:
+        raise NoSuchCommand(storage, "does not show what is in its outbox.")
+    return keeper
 
 
 async def _ddl(storage: Storage) -> int:

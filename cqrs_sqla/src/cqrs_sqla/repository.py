@@ -108,14 +108,14 @@ class SqlAlchemyOutboxedEventRepository(OutboxedEventRepository):
         Raises:
             ForeignSession: It is used inside a unit of work that has another session.
         """
-        sent = list(self._sent)
+        sent = len(self._sent)
         await self._remove_sent()
         if self._unit() is None:
             done = self._owner.commit()
             if isawaitable(done):
                 await done
             # Not before: if that fails, they are deleted with the next batch.
-            self._sent = [position for position in self._sent if position not in sent]
+            del self._sent[:sent]
         elif isinstance(self._owner, AsyncSession):
             await self._owner.run_sync(write_waiting)
         else:

@@ -101,9 +101,7 @@ def record_of(row: sa.Row[Any], compressor: Compressor | None) -> OutboxRecord:
     Raises:
         UnknownCompression: Its body was compressed by what is not known here.
     """
-    kept: dict[str, str] = json.loads(row.headers_json)
-    headers = {_unescaped(name): _unescaped(value) for name, value in kept.items()}
-    body, given = unpacked(bytes(row.payload), headers, compressor)
+    body, given = unpacked(bytes(row.payload), unescaped(json.loads(row.headers_json)), compressor)
     envelope = Envelope(row.aggregatetype, body, row.aggregateid, given)
     return OutboxRecord(row.seq, envelope, as_utc(row.created_at))
 
@@ -148,25 +146,30 @@ def _headers_json(headers: Mapping[str, str]) -> str:
 
 # Bytes that are no text are lone surrogates in an envelope, and those MariaDB refuses even as escapes of JSON. For one
 # stands a character that nobody uses, and that of Latin-1 with its number.
-_ESCAPE = "\uf8ff"
+ESCAPE = "\uf8ff"
 
 
 def _escaped(text: str) -> str:
-    if is_text(text) and _ESCAPE not in text:
+    if is_text(text) and ESCAPE not in text:
         return text
     return re.sub(
-        f"[\udc80-\udcff{_ESCAPE}]",
-        lambda found: _ESCAPE + (_ESCAPE if found[0] == _ESCAPE else chr(ord(found[0]) - 0xDC00)),
+        f"[\udc80-\udcff{ESCAPE}]",
+        lambda found: ESCAPE + (ESCAPE if found[0] == ESCAPE else chr(ord(found[0]) - 0xDC00)),
         text,
     )
 
 
-def _unescaped(text: str) -> str:
-    if _ESCAPE not in text:
+def unescaped(headers: dict[str, str]) -> dict[str, str]:
+    """Give headers back as they were, before they were made fit for JSON."""
+    return {_without_escapes(name): _without_escapes(value) for name, value in headers.items()}
+
+
+def _without_escapes(text: str) -> str:
+    if ESCAPE not in text:
         return text
     return re.sub(
-        f"{_ESCAPE}(.)",
-        lambda found: _ESCAPE if found[1] == _ESCAPE else chr(ord(found[1]) + 0xDC00),
+        f"{ESCAPE}(.)",
+        lambda found: ESCAPE if found[1] == ESCAPE else chr(ord(found[1]) + 0xDC00),
         text,
         flags=re.DOTALL,
     )

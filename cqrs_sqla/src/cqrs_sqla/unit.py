@@ -80,6 +80,10 @@ class SqlAlchemyUnitOfWork:
             raise NotProvided(wanted)
         return cast("T", self._open())  # mypy does not see that T is AsyncSession now
 
+    def has(self, target: Session | sa.Connection) -> bool:
+        """Tell whether *target* is the unit's session."""
+        return isinstance(target, Session) and writer_of(target) is self._writer
+
     def enqueue(self, envelopes: Sequence[Envelope]) -> None:
         """
         Let *envelopes* be sent when the unit has been committed.
@@ -206,5 +210,5 @@ class SqlAlchemyUnitOfWork:
 
 def is_foreign(target: Session | sa.Connection) -> bool:
     """Tell whether units of work are open here, and *target* is the session of none of them."""
-    writers = [work._writer for work in works_here() if isinstance(work, SqlAlchemyUnitOfWork)]  # noqa: SLF001 - same module
-    return bool(writers) and (not isinstance(target, Session) or writer_of(target) not in writers)
+    units = [work for work in works_here() if isinstance(work, SqlAlchemyUnitOfWork)]
+    return bool(units) and not any(unit.has(target) for unit in units)

@@ -9,7 +9,8 @@ group has of a partition) → :mod:`.subscriptions` (who receives it).
 
 A change goes this way: :mod:`.storage` (what programs call) → :mod:`.unit` (what is to be kept together) →
 :mod:`.outbox` and :mod:`.inbox` (what was kept) → :mod:`.claims` (who waits for whom). What was kept in the outbox is
-sent by :mod:`.leases` (who sends what) → :mod:`.records` (what waits, and what was given up).
+sent by :mod:`.leases` (who sends what) → :mod:`.records` (what waits, and what was given up). A person looks after it
+through :mod:`.keeper`.
 """
 
 from __future__ import annotations

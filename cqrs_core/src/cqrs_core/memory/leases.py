@@ -39,6 +39,11 @@ class Slots:
         self._end_lapsed()
         return [slot for slot in range(SLOTS) if self._owners.get(slot) == relay]
 
+    def relays(self) -> Sequence[Hashable]:
+        """List those that live, in the order in which they came."""
+        self._end_lapsed()
+        return list(self._until)
+
     def renew(self, relay: Hashable, ttl_s: float) -> bool:
         """Keep the slots of *relay*; tells whether it has too many, or may take some."""
         self._end_lapsed()
@@ -100,6 +105,9 @@ class MemoryLease:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, slots={len(self._slots.owned_by(self))})"
+
+    def __str__(self) -> str:
+        return self._name
 
     async def renew(self) -> bool:
         """As :meth:`cqrs_core.outbox.OutboxLease.renew`."""

@@ -13,9 +13,12 @@ from cqrs_core.outbox import OutboxRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from cqrs_core.clock import Clock
     from cqrs_core.envelope import Envelope
+
+_position = attrgetter("position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class DeadMessage:
         record: As it was in the outbox.
         reason: Why, in a word.
         error: What the broker said.
+        failed_at: When, in UTC, aware.
     """
 
     record: OutboxRecord
     reason: str
     error: str
+    failed_at: datetime
 
 
 class Records:
@@ -108,8 +113,26 @@ class Records:
         """Take a message to the dead; if it is not there, do nothing."""
         index = self._place_of(position)
         if index is not None:
-            self.dead.append(DeadMessage(self._records[index], reason, error))
+            self.dead.append(DeadMessage(self._records[index], reason, error, self._clock.now()))
             self.remove([position])
+
+    def let_go(self, positions: Collection[int]) -> None:
+        """Let messages be due that were refused, as if they had not been; what was said of them is kept."""
+        for position in positions:
+            index = self._place_of(position)
+            if index is not None and position in self.refusals:
+                self._records[index] = replace(self._records[index], attempts=0)
+                self.refusals[position] = replace(self.refusals[position], until=self._clock.monotonic())
+
+    def revive(self, positions: Collection[int]) -> None:
+        """Let messages wait again, behind all others, that were given up."""
+        revived = sorted((one.record for one in self.dead if one.record.position in positions), key=_position)
+        self.purge(positions)
+        self.keep(record.envelope for record in revived)
+
+    def purge(self, positions: Collection[int]) -> None:
+        """Forget messages that were given up."""
+        self.dead[:] = [message for message in self.dead if message.record.position not in positions]
 
     def forget(self) -> None:
         """Forget everything."""
@@ -119,7 +142,7 @@ class Records:
 
     def _index_behind(self, position: int) -> int:
         """Find the place of the first record that stands behind *position*."""
-        return bisect_right(self._records, position, key=attrgetter("position"))
+        return bisect_right(self._records, position, key=_position)
 
     def _place_of(self, position: int) -> int | None:
         index = self._index_behind(position) - 1

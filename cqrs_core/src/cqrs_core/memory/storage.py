@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.clock import SystemClock
 from cqrs_core.errors import InvalidOption, StorageUnavailable
 from cqrs_core.memory.inbox import MemoryInbox
+from cqrs_core.memory.keeper import MemoryOutboxKeeper
 from cqrs_core.memory.outbox import MemoryOutbox
 from cqrs_core.memory.unit import MemoryUnitOfWork
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.clock import Clock
     from cqrs_core.inbox import Inbox
+    from cqrs_core.outbox_keeper import OutboxKeeper
 
 _MAX_MESSAGE_BYTES = 1_048_576
 
@@ -32,6 +34,7 @@ class MemoryStorage:
     provides: Collection[type] = ()
     takes: type | None = None
     outbox: MemoryOutbox
+    outbox_keeper: OutboxKeeper
     inbox: Inbox
 
     def __init__(self, *, max_message_bytes: int = _MAX_MESSAGE_BYTES, clock: Clock | None = None) -> None:
@@ -49,6 +52,7 @@ class MemoryStorage:
             raise InvalidOption("max_message_bytes", max_message_bytes, "at least 1")
         clock = clock or SystemClock()
         self.outbox = self._outbox = MemoryOutbox(clock, max_message_bytes=max_message_bytes)
+        self.outbox_keeper = MemoryOutboxKeeper(self.outbox.records, self.outbox.slots, clock)
         self.inbox = self._inbox = MemoryInbox(clock)
         self._starts = 0
 

@@ -10,6 +10,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.outbox import OutboxRecord
 from cqrs_sqla.compressor import CONTENT_ENCODING, unpacked
 from cqrs_sqla.moments import as_utc
+from cqrs_sqla.rows import ESCAPE, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # Without what json.loads() looks at first and last: this is done for each message.
 _parse = json.JSONDecoder().raw_decode
 _TEXT = frozenset({str})
+#: How JSON in ASCII has what stands before a byte that is no text.
+_ESCAPED_ESCAPE = json.dumps(ESCAPE)[1:-1]
 
 
 class Broken(NamedTuple):
@@ -39,6 +42,8 @@ def decode(rows: Iterable[Sequence[Any]], compressor: Compressor | None) -> tupl
             if type(given) is not dict or not _TEXT.issuperset(map(type, given.values())):
                 broken.append(Broken(position, "Its headers are no object whose values are texts."))
                 continue
+            if ESCAPE in headers or _ESCAPED_ESCAPE in headers:
+                given = unescaped(given)
             if CONTENT_ENCODING in given:
                 body, given = unpacked(bytes(body), given, compressor)  # noqa: PLW2901 - what was meant by it
         except Exception as error:  # noqa: BLE001 - whatever a decompressor says

@@ -6,6 +6,7 @@ from cqrs_core.testing.conformance.storage.accepting import AcceptingChecks
 from cqrs_core.testing.conformance.storage.committing import CommittingChecks
 from cqrs_core.testing.conformance.storage.enqueuing import EnqueuingChecks
 from cqrs_core.testing.conformance.storage.fetching import FetchingChecks
+from cqrs_core.testing.conformance.storage.keeping import KeepingChecks
 from cqrs_core.testing.conformance.storage.nesting import NestingChecks
 from cqrs_core.testing.conformance.storage.postponing import PostponingChecks
 from cqrs_core.testing.conformance.storage.racing import RacingChecks
@@ -22,6 +23,7 @@ class StorageConformance(
     FetchingChecks,
     SharingChecks,
     PostponingChecks,
+    KeepingChecks,
     AcceptingChecks,
     RacingChecks,
     StartingChecks,
@@ -34,7 +36,7 @@ class StorageConformance(
     a third of a second, unless :meth:`pass_time` lets it pass at once. Units of work, up to four at a time, change the
     outbox and the inbox; and business data too, if :meth:`write` and :meth:`written` say how. Of a storage in which one
     relay at a time has everything, and others stand by, waive ``test_shares_are_fair`` and
-    ``test_renew_tells_that_a_relay_has_come``.
+    ``test_renew_tells_that_a_relay_has_come``. Without an ``outbox_keeper``, the checks for that are skipped.
 
     .. code-block:: python
 

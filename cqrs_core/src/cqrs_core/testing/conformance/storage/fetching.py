@@ -24,6 +24,7 @@ class FetchingChecks(StorageSuite):
     async def test_who_is_alone_is_given_everything(self, storage: Storage) -> None:
         """As it was enqueued, in its order, with a key or without one; and from what is committed later too."""
         enqueued = [envelope(b"%d" % number, f"key-{number % 7}" if number % 3 else None) for number in range(200)]
+        enqueued[7] = envelope(b"\xff", "clé", note="bytes that are no text: \udcff\udcfe, \uf8ff")
         await self.commit(storage, envelopes=enqueued[:150])
         holder = await alone(storage)
         await self.commit(storage, envelopes=enqueued[150:])

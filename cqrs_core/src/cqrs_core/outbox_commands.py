@@ -1,0 +1,197 @@
+"""The commands of ``cqrs outbox`` that show what is in it, and mend what went wrong: what each asks for, and does."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from cqrs_core.errors import CqrsError
+from cqrs_core.outbox_keeper import Selection
+from cqrs_core.outbox_tables import as_json, described, described_status, listed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cqrs_core.outbox_keeper import OutboxKeeper
+
+#: What a duration is written in.
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MOST_DAYS = 36_500
+
+
+class NoSuchMessage(CqrsError, LookupError):
+    """
+    Neither among those that wait nor among the dead is there such a message.
+
+    Attributes:
+        id: The id that was looked for.
+    """
+
+    def __init__(self, message_id: uuid.UUID, problem: str) -> None:
+        self.id = message_id
+        super().__init__(f"There is no message {message_id} {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxCommand:
+    """
+    One command.
+
+    Attributes:
+        name: What it is called.
+        help: What it does.
+        add_arguments: Tells a parser what it asks for, beside the storage.
+        do: Does it, and answers the exit code.
+        check: Refuses options that do not go together.
+    """
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    do: Callable[[OutboxKeeper, argparse.Namespace], Awaitable[int]]
+    check: Callable[[argparse.ArgumentParser, argparse.Namespace], None]
+
+
+# What the commands ask for -------------------------------------------------------------------------------------------
+
+
+def duration(text: str) -> timedelta:
+    """
+    Read a duration: a number and its unit, such as ``30d``.
+
+    Raises:
+        ArgumentTypeError: It is none, or longer than a hundred years.
+    """
+    found = re.fullmatch(r"(\d{1,12})([smhdw])", text, re.ASCII)
+    if found is not None:
+        length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if int(found[1]) < 10**9 else timedelta.max
+        if length.days <= _MOST_DAYS:
+            return length
+    expected = "a number and its unit, s, m, h, d or w, such as 30d; at most a hundred years"
+    raise argparse.ArgumentTypeError(f"{text!r} is no duration. Write {expected}.")
+
+
+def _message_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no id of a message, which is a UUID.") from error
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(10**6)) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {10**7 - 1}.")
+    return int(text)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="write JSON, for programs")
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--id", type=_message_id, help="only the message of this id")
+    parser.add_argument("--key", help="only messages of this key")
+    parser.add_argument("--topic", help="only messages to this topic")
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    _add_selection(parser)
+    parser.add_argument("--dead", action="store_true", help="those that were given up, instead of those that wait")
+    parser.add_argument("--limit", type=_count, default=100, help="how many at most; 100 unless given")
+    parser.add_argument("--after", type=int, default=0, metavar="POSITION", help="only those behind this position")
+    _add_json(parser)
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--id", type=_message_id, required=True, help="the id of the message")
+    _add_json(parser)
+
+
+def _add_requeue(parser: argparse.ArgumentParser) -> None:
+    _add_selection(parser)
+    parser.add_argument("--all", action="store_true", help="all of them")
+    parser.add_argument("--dead", action="store_true", help="only those that were given up, none that waits")
+    _add_json(parser)
+
+
+def _add_purge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than", type=duration, required=True, metavar="DURATION", help="given up longer ago, such as 30d"
+    )
+    _add_selection(parser)
+    _add_json(parser)
+
+
+def _check_nothing(_parser: argparse.ArgumentParser, _options: argparse.Namespace) -> None:
+    """Find nothing wrong."""
+
+
+def _check_requeue(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    is_selected = _selection(options) != Selection()
+    if is_selected == options.all:
+        parser.error("say which messages: by --id, --key or --topic, or --all of them")
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    return Selection(id=options.id, key=options.key, topic=options.topic)
+
+
+# What they do --------------------------------------------------------------------------------------------------------
+
+
+async def _status(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
+    status = await keeper.status()
+    _write(as_json(status) if options.json else described_status(status))
+    return 1 if status.needs_a_person else 0
+
+
+async def _list(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
+    which = _selection(options)
+    entries = await keeper.look(which, among_dead=options.dead, after=options.after, limit=options.limit)
+    _write(as_json(entries) if options.json else listed(entries, are_dead=options.dead, limit=options.limit))
+    return 0
+
+
+async def _show(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
+    which = Selection(id=options.id)
+    entries = [*await keeper.look(which), *await keeper.look(which, among_dead=True)]
+    if not entries:
+        raise NoSuchMessage(options.id, "in the outbox, nor among the dead: it was sent, or purged, or never written.")
+    _write(as_json(entries) if options.json else "\n\n".join(map(described, entries)))
+    return 0
+
+
+async def _requeue(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
+    which = _selection(options)
+    let_go = 0 if options.dead else await keeper.let_go(which)
+    requeued = await keeper.requeue(which)
+    if options.id is not None and not let_go + requeued:
+        raise NoSuchMessage(options.id, "that was given up, or waits because it was refused.")
+    facts = {"requeued": requeued, "let_go": let_go}
+    _write(as_json(facts) if options.json else f"Of the dead, wait again: {requeued}. Let go: {let_go}.")
+    return 0
+
+
+async def _purge(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
+    purged = await keeper.purge(options.older_than, _selection(options))
+    _write(as_json({"purged": purged}) if options.json else f"Of the dead, forgotten: {purged}.")
+    return 0
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+#: In the order of the help.
+OUTBOX_COMMANDS = (
+    OutboxCommand("status", "tell how it does; 1 if something needs a person", _add_json, _status, _check_nothing),
+    OutboxCommand("list", "list messages that wait, or that were given up", _add_list, _list, _check_nothing),
+    OutboxCommand("show", "show one message, with its headers and its body", _add_show, _show, _check_nothing),
+    OutboxCommand("requeue", "send again what was given up or waits", _add_requeue, _requeue, _check_requeue),
+    OutboxCommand("purge", "forget, for good, what was given up long ago", _add_purge, _purge, _check_nothing),
+)

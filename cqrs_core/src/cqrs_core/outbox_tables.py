@@ -1,0 +1,201 @@
+"""What is in an outbox, written for people as tables, and for programs as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING
+
+from cqrs_core import envelope as header
+from cqrs_core.outbox_keeper import OutboxEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from cqrs_core.outbox_keeper import OutboxStatus
+
+#: How many keys a table names.
+_KEYS = 10
+_ERROR_LENGTH = 60
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+def as_json(thing: object) -> str:
+    """Write a status, entries or numbers as JSON; a body that is no text is in base64."""
+    if isinstance(thing, (list, tuple)):
+        return json.dumps([_plain(one) for one in thing], indent=2)
+    return json.dumps(_plain(thing), indent=2)
+
+
+def _plain(thing: object) -> object:
+    if isinstance(thing, OutboxEntry):
+        return _plain_entry(thing)
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return {**asdict(thing), "needs_a_person": getattr(thing, "needs_a_person", False)}
+    return thing
+
+
+def _plain_entry(entry: OutboxEntry) -> dict[str, object]:
+    record, envelope = entry.record, entry.record.envelope
+    text = text_of(envelope.body)
+    body = {"body_base64": base64.b64encode(envelope.body).decode()} if text is None else {"body": text}
+    return {
+        "position": record.position,
+        "id": envelope.id,
+        "topic": envelope.topic,
+        "key": envelope.key,
+        "type": envelope.headers.get(header.TYPE),
+        "created_at": record.created_at.isoformat(),
+        "attempts": record.attempts,
+        "delay_s": entry.delay_s,
+        "error": entry.error,
+        "failed_at": None if entry.failed_at is None else entry.failed_at.isoformat(),
+        "reason": entry.reason,
+        "headers": dict(envelope.headers),
+        **body,
+    }
+
+
+def text_of(body: bytes) -> str | None:
+    """Read a body as text, if it is text: UTF-8, without characters that steer a terminal."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() or all(c.isprintable() or c in "\t\n\r" for c in text) else None
+
+
+# For people ----------------------------------------------------------------------------------------------------------
+
+
+def described_status(status: OutboxStatus) -> str:
+    """Write how an outbox does, the age of the oldest first."""
+    halted = [one.key for one in status.parked if one.delay_s is None]
+    retried = [one.key for one in status.parked if one.delay_s is not None]
+    relays = ", ".join(f"{_shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
+    lines = [
+        ("oldest", "nothing waits" if status.oldest_age_s is None else duration_text(status.oldest_age_s)),
+        ("waiting", _number(status.waiting, status)),
+        ("halted", f"{_number(status.halted, status)}{_keys(halted)}"),
+        ("keys retried", f"{_number(len(retried), status)}{_keys(retried)}"),
+        ("dead", _number(status.dead, status)),
+        ("relays", relays or "none"),
+        ("shares of nobody", f"{status.free_slots} of {status.slots}"),
+    ]
+    width = max(len(name) for name, _ in lines)
+    advice = [*_advice(status)]
+    return "\n".join([*(f"{name:<{width}}  {text}" for name, text in lines), *([""] if advice else []), *advice])
+
+
+def _advice(status: OutboxStatus) -> Iterator[str]:
+    if status.dead:
+        yield "Messages were given up: look at them by `cqrs outbox list --dead`, then requeue or purge them."
+    if status.halted:
+        yield "Messages wait for a person: mend what they were refused for, then `cqrs outbox requeue` lets them go."
+    if status.waiting and not status.relays:
+        yield "No relay is running: `cqrs run MODULE:APP --only relay` runs one."
+
+
+def _number(number: int, status: OutboxStatus) -> str:
+    return f"{number} or more" if number >= status.counted_to else str(number)
+
+
+def _keys(keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - _KEYS} more" if len(keys) > _KEYS else ""
+    return f" (keys: {', '.join(map(_shown, keys[:_KEYS]))}{more})"
+
+
+def listed(entries: Sequence[OutboxEntry], *, are_dead: bool, limit: int) -> str:
+    """Write entries as a table."""
+    if not entries:
+        return "Nothing was given up." if are_dead else "Nothing waits."
+    head = ("POSITION", "ID", "TOPIC", "KEY", "TYPE", "ATTEMPTS")
+    last = ("FAILED", "REASON", "ERROR") if are_dead else ("CREATED", "DUE", "ERROR")
+    table = _table([(*head, *last), *(_row(entry) for entry in entries)])
+    if len(entries) < limit:
+        return table
+    return f"{table}\n\nThere may be more: --after {entries[-1].record.position} shows what stands behind these."
+
+
+def _row(entry: OutboxEntry) -> tuple[str, ...]:
+    record, envelope = entry.record, entry.record.envelope
+    key = "-" if envelope.key is None else _shown(envelope.key)
+    kind = _shown(envelope.headers.get(header.TYPE, "-"))
+    attempts = str(record.attempts)
+    what = (str(record.position), envelope.id or "-", _shown(envelope.topic), key, kind, attempts)
+    error = _shown(entry.error or "-")
+    error = error if len(error) <= _ERROR_LENGTH else f"{error[: _ERROR_LENGTH - 3]}..."
+    if entry.failed_at is None:
+        return (*what, _moment(record.created_at), _due(entry), error)
+    return (*what, _moment(entry.failed_at), _shown(entry.reason or "-"), error)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def described(entry: OutboxEntry) -> str:
+    """Write one entry with its headers and its body."""
+    record, envelope = entry.record, entry.record.envelope
+    facts: list[tuple[str, str]] = [
+        ("position", str(record.position)),
+        ("topic", _shown(envelope.topic)),
+        ("key", "none" if envelope.key is None else _shown(envelope.key)),
+        ("created", _moment(record.created_at)),
+        ("attempts", str(record.attempts)),
+        ("due", _due(entry)) if entry.failed_at is None else ("failed", _moment(entry.failed_at)),
+    ]
+    if entry.reason is not None:
+        facts.append(("reason", _shown(entry.reason)))
+    if entry.error is not None:
+        facts.append(("error", _shown(entry.error)))
+    headers = sorted((f"  {_shown(name)}", _shown(value)) for name, value in envelope.headers.items())
+    return "\n".join([*_columns(facts), "headers", *_columns(headers), *_body(envelope.body)])
+
+
+def _columns(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    facts = list(facts)
+    width = max((len(name) for name, _ in facts), default=0)
+    return (f"{name:<{width}}  {text}" for name, text in facts)
+
+
+def _body(body: bytes) -> list[str]:
+    text = text_of(body)
+    if text is None:
+        return [f"body, {len(body)} bytes that are no text, in base64", base64.b64encode(body).decode()]
+    return [f"body, {len(body)} bytes", text]
+
+
+def _due(entry: OutboxEntry) -> str:
+    if entry.delay_s is None:
+        return "when a person says so"
+    return f"in {duration_text(entry.delay_s)}" if entry.delay_s else "now"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="seconds")
+
+
+def duration_text(seconds: float) -> str:
+    """Write how long something takes: two units at most."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
+
+
+def _shown(text: str) -> str:
+    """Write text so that it neither breaks a table nor steers a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
