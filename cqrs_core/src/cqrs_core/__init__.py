@@ -6,8 +6,8 @@ General layout, in the order in which a message travels; each module imports onl
 * ``app`` and ``bootstrap`` put everything together; ``wiring`` checks it, and knows how handlers are made.
 * ``traffic`` is what an App exchanges with others: ``outgoing`` events through a ``broker`` (``memory`` is the one that
   is built in, ``plugins`` finds others), ``incoming`` ones from it through the ``consumer``.
-* ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` runs one attempt inside middlewares, and
-  ``resilience`` is what is done about those that fail.
+* ``mediators`` take messages in, ``maps`` know their handlers, ``pipeline`` puts middlewares around ``attempts`` and
+  ``streaming``, and ``resilience`` is what is done about those that fail.
 * ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
 * ``units`` give each attempt a transaction, where there is a ``storage``: what its handlers change, and the events that
   wait in its ``outbox``, are kept together; its ``inbox`` knows the messages that have come before.

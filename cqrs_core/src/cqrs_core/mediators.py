@@ -7,23 +7,12 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cqrs_core.attempts import attempt, chain_handling, handling, in_scope, in_unit, joining, with_events
 from cqrs_core.errors import CqrsError, HandlerNotFound, name_of
 from cqrs_core.messages import Event
-from cqrs_core.pipeline import (
-    attempt,
-    chain_handling,
-    handling,
-    in_scope,
-    in_unit,
-    joining,
-    middleware_problems,
-    stream_attempt,
-    stream_in_unit,
-    with_events,
-    wrap,
-    wrap_stream,
-)
+from cqrs_core.pipeline import middleware_problems, wrap, wrap_stream
 from cqrs_core.resilience.guards import Guards
+from cqrs_core.streaming import stream_attempt, stream_in_unit
 from cqrs_core.units import Units
 from cqrs_core.wiring import wire
 
@@ -31,11 +20,12 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
+    from cqrs_core.attempts import AttemptIn
     from cqrs_core.concurrency import Once
     from cqrs_core.emitter import Accepting, EventEmitter
     from cqrs_core.maps import RequestBinding, RequestMap, Target
     from cqrs_core.messages import Request
-    from cqrs_core.pipeline import AttemptIn, Handle, RequestMiddleware, Stream, StreamMiddleware
+    from cqrs_core.pipeline import Handle, RequestMiddleware, Stream, StreamMiddleware
     from cqrs_core.resilience import Policies
     from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource
