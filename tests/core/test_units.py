@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -1149,3 +1150,144 @@ async def test_a_retry_sees_what_a_unit_was_rolled_back_for(storage: LedgerStora
             await app.send(Outer())
     assert isinstance(caught.value.__cause__, LookupError)
     assert 2 == len(storage.units)
+
+
+# What a review found -------------------------------------------------------------------------------------------------
+
+
+async def test_events_of_an_attempt_whose_savepoint_could_not_be_kept_are_dropped(
+    storage: LedgerStorage, plan: Plan
+) -> None:
+    """An event handler that is tried again: only what the attempt that stays has emitted goes on."""
+    app = make_app(storage, plan)
+    app.events.bind(Written, First, retry=cqrs.RetryPolicy(max_attempts=2, delay_s=0))
+    app.events.bind(Passed, Follow)
+
+    async def doom_once() -> None:
+        plan.steps.pop("first")
+        plan.failures["handler"] = [ValueError("no")]
+        with pytest.raises(ValueError, match="no"):
+            await app.send(Write("inner"))
+
+    plan.steps["first"] = doom_once
+    async with app:
+        await app.send(Write("a"))
+    assert ["a", "first a", "follow a"] == storage.lines
+
+
+async def test_a_middleware_that_raises_inside_a_unit_dooms_it(storage: LedgerStorage, plan: Plan) -> None:
+    """If the ``send`` raises, the unit can only roll back: its middlewares are a part of it."""
+
+    async def deny(request: Any, handle: Any) -> Any:
+        await handle(request)
+        raise PermissionError
+
+    app = make_app(storage, plan, bind=False)
+    app.requests.bind(Write, WriteHandler, middlewares=[deny])
+
+    async def send_and_catch() -> None:
+        with pytest.raises(PermissionError):
+            await app.send(Write("inner"))
+
+    plan.steps["outer"] = send_and_catch
+    async with app:
+        with pytest.raises(errors.UnitOfWorkRolledBack):
+            await app.send(Outer())
+    assert [] == storage.lines
+
+
+class KeepOutboxHandler(cqrs.RequestHandler[Say, None]):
+    kept: list[OutboxedEventRepository] = []  # noqa: RUF012 - emptied by the test
+
+    def __init__(self, outbox: OutboxedEventRepository) -> None:
+        self.kept.append(outbox)
+
+    async def handle(self, request: Say) -> None:
+        pass
+
+
+async def test_an_outbox_that_is_kept_beyond_its_unit_is_refused(storage: LedgerStorage, plan: Plan) -> None:
+    """Nothing would ever commit what it is given."""
+    app = make_app(storage, plan)
+    app.requests.bind(Say, KeepOutboxHandler)
+    event = cqrs.NotificationEvent(event_name="Said", topic="others", payload=Told("y"))
+    async with app:
+        await app.send(Say(event))
+        outbox = KeepOutboxHandler.kept.pop()
+        with pytest.raises(errors.UnitOfWorkOver):
+            outbox.add(event)
+        with pytest.raises(errors.UnitOfWorkOver):
+            await outbox.commit()
+        with pytest.raises(errors.UnitOfWorkOver):
+            await outbox.rollback()
+
+
+class CountAndTell(cqrs.EventBatchHandler[Told]):
+    async def handle(self, events: Sequence[Told]) -> None:
+        self.events.extend(Written(event.line) for event in events)
+
+
+async def test_errors_of_what_a_batch_emitted_are_raised_too(storage: LedgerStorage, plan: Plan) -> None:
+    """A consumer always uses ``raise``, whatever the App's policy is: nothing is acknowledged that failed."""
+    broker = cqrs.MemoryBroker(partitions=1)
+    app = make_consumer(storage, plan, broker, batch_handler=CountAndTell)
+    app.events.bind(Written, First)
+    plan.failures["first"] = [ValueError("1"), ValueError("2"), ValueError("3"), ValueError("4")]
+    async with app.running(only=["consumers"]):
+        await broker.send(message("x"))
+        await until(lambda: app.consumers[0].counts["dead_lettered"] == 1)
+    assert [] == storage.lines
+
+
+_tenant: ContextVar[str] = ContextVar("tenant", default="")
+_ended: list[str] = []
+
+
+class Tenant:
+    """Something that a scope sets in its context, and takes back."""
+
+
+async def make_tenant() -> AsyncIterator[Tenant]:
+    token = _tenant.set("a tenant")
+    yield Tenant()
+    _tenant.reset(token)
+    _ended.append("well")
+
+
+class TenantHandler(WriteHandler):
+    def __init__(self, ledger: Ledger, plan: Plan, tenant: Tenant) -> None:
+        super().__init__(ledger, plan)
+        self._tenant = tenant
+
+
+async def test_a_scope_is_cleaned_up_in_the_context_that_it_was_made_in(storage: LedgerStorage, plan: Plan) -> None:
+    """A factory may take back what it has set; with a storage as without."""
+    container = plan_container(plan)
+    container.scoped(Tenant, make_tenant)
+    app = make_app(storage, plan, bind=False, container=container)
+    app.requests.bind(Write, TenantHandler)
+    _ended.clear()
+    async with app:
+        await app.send(Write("a"))
+        plan.failures["handler"] = [ValueError("no")]
+        with pytest.raises(ValueError, match="no"):
+            await app.send(Write("b"))
+    assert ["well"] == _ended
+    assert ["a"] == storage.lines
+
+
+async def test_under_log_what_the_command_has_left_unwritten_fails_the_command(
+    storage: LedgerStorage, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written before the savepoint of the first event handler, and is not that handler's fault."""
+    app = make_app(storage, plan, event_errors="log")
+    app.events.bind(Written, First)
+
+    async def refuse(_: LedgerUnit) -> None:
+        raise LookupError("a duplicate")
+
+    monkeypatch.setattr(LedgerUnit, "flush", refuse)
+    async with app:
+        with pytest.raises(LookupError, match="a duplicate"):
+            await app.send(Write("a"))
+    assert [] == storage.lines

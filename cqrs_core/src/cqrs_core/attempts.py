@@ -210,10 +210,22 @@ def joining(attempt_in: AttemptIn, units: Units, otherwise: Handle) -> Handle:
         unit = units.current(type(request))
         if unit is None:
             return await otherwise(request)
-        with unit.joined():
-            return await attempt_in(request, unit.resolve)
+        return await attempt_in(request, unit.resolve)
 
     return join
+
+
+def dooming(handle: Handle, units: Units) -> Handle:
+    """Let what is sent inside a unit, if it raises, its middlewares included, doom that: it can only be rolled back."""
+
+    async def handle_within(request: Request[Any]) -> Any:  # noqa: ANN401 - the response
+        unit = units.current(type(request))
+        if unit is None:
+            return await handle(request)
+        with unit.joined():
+            return await handle(request)
+
+    return handle_within
 
 
 class _Links:

@@ -272,13 +272,24 @@ class EventEmitter:
         async with self._source.resolving() as resolve:
             await plan(event, None, resolve, None, self._follow_up_arrival, None)
 
-    async def _emit_all(self, events: Sequence[Event], resolve: Resolve, response: object) -> None:
+    async def emit_of_arrivals(self, events: Sequence[Event], resolve: Resolve) -> None:
+        """
+        The same for what a handler of messages emitted: who acknowledges those has to know of every error.
+
+        Raises:
+            EventHandlersFailed: As for :meth:`deliver`.
+        """
+        await self._emit_all(events, resolve, None, is_arrival=True)
+
+    async def _emit_all(
+        self, events: Sequence[Event], resolve: Resolve, response: object, *, is_arrival: bool = False
+    ) -> None:
         outcome: Outcome | None = None
         for event in events:
             plan = self._plans.get(type(event)) or self._plan(type(event))
             outcome = await plan(event, None, resolve, outcome, None, None)
         if outcome is not None:
-            await self._follow_up(outcome, resolve, response)
+            await self._follow_up(outcome, resolve, response, is_arrival=is_arrival)
 
     async def _follow_up(
         self, outcome: Outcome, resolve: Resolve, response: object, *, is_arrival: bool = False
@@ -350,6 +361,8 @@ class EventEmitter:
     ) -> None:
         """Run handlers that share a transaction: one after the other, and none after one that failed for good."""
         for job, emitted in zip(jobs, brought, strict=True):
+            if not is_raising:
+                await unit.work.flush()  # what fails there is not the handler's
             try:
                 if is_raising:
                     await react(job.event, job.reaction, unit.resolve, emitted, unit)

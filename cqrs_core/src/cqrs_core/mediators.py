@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cqrs_core.attempts import attempt, chain_handling, handling, in_scope, in_unit, joining, with_events
+from cqrs_core.attempts import attempt, chain_handling, dooming, handling, in_scope, in_unit, joining, with_events
 from cqrs_core.errors import CqrsError, HandlerNotFound, name_of
 from cqrs_core.messages import Event
 from cqrs_core.pipeline import middleware_problems, wrap, wrap_stream
@@ -167,6 +167,7 @@ class RequestMediator(_RequestPlans["Handle"]):
         if self._units.are_used:
             # Inside a unit there is one attempt: another would begin with what the first has left behind.
             plan = joining(self._attempt_in(binding.primary, binding.policies), self._units, otherwise=plan)
+            return dooming(wrap(plan, (*self._middlewares, *binding.middlewares)), self._units)
         return wrap(plan, (*self._middlewares, *binding.middlewares))
 
     def _attempt(self, target: Target, policies: Policies) -> Handle:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.concurrency import current_task, run_shielded
-from cqrs_core.errors import UnitOfWorkRolledBack, UnitOfWorkShared, UnpublishableEvent, name_of
+from cqrs_core.errors import UnitOfWorkOver, UnitOfWorkRolledBack, UnitOfWorkShared, UnpublishableEvent, name_of
 from cqrs_core.outbox import OutboxedEventRepository
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class OpenUnit:
     __slots__ = (
         "_failure",
         "_has_enqueued",
+        "_is_kept",
         "_is_over",
         "_on_enqueued",
         "_outer",
@@ -69,6 +70,8 @@ class OpenUnit:
         self._token: Token[OpenUnit | None]
         self._failure: BaseException | None = None
         self._is_over = False
+        #: Whether everything so far is committed.
+        self._is_kept = False
 
     def live_in(self, scope: Scope, resolve: Resolve) -> None:
         """Take the scope that ends with this unit."""
@@ -76,12 +79,29 @@ class OpenUnit:
         self.resolve = resolve
 
     def enqueue(self, envelopes: Sequence[Envelope]) -> None:
-        """Let *envelopes* be sent when the unit has been committed, as :meth:`UnitOfWork.enqueue` has it."""
+        """
+        Let *envelopes* be sent when the unit has been committed, as :meth:`UnitOfWork.enqueue` has it.
+
+        Raises:
+            UnitOfWorkOver: It has been committed, or rolled back.
+        """
+        self.check_open()
         self.work.enqueue(envelopes)
         self._has_enqueued = True
 
+    def check_open(self) -> None:
+        """
+        Refuse what comes too late.
+
+        Raises:
+            UnitOfWorkOver: The unit has been committed, or rolled back.
+        """
+        if self._is_over:
+            raise UnitOfWorkOver
+
     def enter(self) -> None:
         """Let what is sent from here on, by this task, join the unit, until :meth:`leave`."""
+        self._is_kept = False
         self._task = current_task()
         self._outer = _innermost.get()
         self._token = _innermost.set(self)
@@ -162,45 +182,48 @@ class OpenUnit:
 
     async def commit_and_end(self) -> None:
         """Keep everything, as :meth:`commit`, and end the scope."""
-        if self._failure is not None:
-            raise self._rolled_back()
-        if self.work.is_begun:
-            await run_shielded(self._commit_and_end)
-        else:
-            await self.end()
+        await self.commit()
+        await self.end()
 
     async def abandon(self, error: BaseException) -> None:
         """Undo what was not committed, and end the scope, which is told of *error*."""
         if not self._is_over:
             self._is_over = True
-            await run_shielded(
-                partial(self._end_by, [self.work.rollback, partial(self._scope.aclose, error), self.work.close])
-            )
+            if self._is_kept:  # a cancellation that has come during the commit
+                await self._end_scope(None)
+                return
+            try:
+                await run_shielded(partial(self._end_by, self.work.rollback))
+            finally:
+                await self._end_scope(error)
 
     async def end(self) -> None:
         """End the scope: all that there was to keep has been committed."""
         if not self._is_over:
             self._is_over = True
-            await self._end_by([self._scope.aclose, self.work.close])
+            await self._end_scope(None)
+
+    async def _end_scope(self, error: BaseException | None) -> None:
+        # Not shielded: what was made in a scope is cleaned up in the task, and the context, that it was made in.
+        try:
+            await self._end_by(partial(self._scope.aclose, error))
+        finally:
+            await self._end_by(self.work.close)
 
     async def _commit(self) -> None:
         await self.work.commit()
+        self._is_kept = True
         if self._has_enqueued:
             self._has_enqueued = False
             self._on_enqueued()
 
-    async def _commit_and_end(self) -> None:
-        await self._commit()
-        await self.end()
-
     @staticmethod
-    async def _end_by(steps: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    async def _end_by(step: Callable[[], Awaitable[object]]) -> None:
         # What has been committed has taken effect, and what failed has its error: neither is changed by a clean-up.
-        for step in steps:
-            try:
-                await step()
-            except Exception:
-                logger.exception("The end of a unit of work failed in part; what it has committed stays.")
+        try:
+            await step()
+        except Exception:
+            logger.exception("The end of a unit of work failed in part; what it has committed stays.")
 
     def _rolled_back(self) -> UnitOfWorkRolledBack:
         failure = self._failure
@@ -252,8 +275,10 @@ class UnitOutbox(OutboxedEventRepository):
 
     async def commit(self) -> None:
         """Write what was added; the unit commits it."""
+        self._unit.check_open()
         await self._unit.work.flush()
 
     async def rollback(self) -> None:
         """Let the unit be rolled back."""
+        self._unit.check_open()
         self._unit.doom(UnitOfWorkRolledBack("The outbox was rolled back by hand."))

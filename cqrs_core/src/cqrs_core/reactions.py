@@ -226,18 +226,23 @@ async def react(
                 raise
             emitted.extend(handler.take_events())
 
-        return handle if unit is None or reaction.guard is None else undoable(handle, unit)
+        return handle if unit is None or reaction.guard is None else undoable(handle, unit, emitted)
 
     handle = attempt(reaction.handler) if reaction.guard is None else reaction.guard(attempt)
     await wrap(handle, reaction.middlewares)(event)
 
 
-def undoable(handle: Handle, unit: OpenUnit) -> Handle:
-    """Let a call of *handle* that raises leave nothing behind in *unit*."""
+def undoable(handle: Handle, unit: OpenUnit, emitted: list[Event]) -> Handle:
+    """Let a call of *handle* that raises, or cannot be kept, leave nothing behind, its events neither."""
 
     async def handle_in_savepoint(event: Any) -> None:  # noqa: ANN401 - as above
-        async with unit.savepoint():
-            await handle(event)
+        before = len(emitted)
+        try:
+            async with unit.savepoint():
+                await handle(event)
+        except BaseException:
+            del emitted[before:]
+            raise
 
     return handle_in_savepoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 from cqrs_core import errors
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.concurrency import Gate
+from cqrs_core.concurrency.loops import is_asyncio_running
 from cqrs_core.envelope import Envelope
 from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
@@ -21,7 +23,8 @@ from cqrs_core.resilience import RetryPolicy
 from cqrs_core.testing import VirtualClock
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
-TTL_S = 30.0
+#: A third of it is no whole number of seconds: two things that are done now and then must not hide each other.
+TTL_S = 31.0
 
 
 class Row:
@@ -391,6 +394,67 @@ async def test_a_broker_that_raises_is_an_outage(table: Table, until: Until) -> 
     async with running(make_relay(table, courier)):
         await until(lambda: not table.rows)
     assert [["1"], ["1"]] == courier.batches
+
+
+async def test_a_message_that_makes_the_broker_raise_is_found_and_given_up(table: Table, until: Until) -> None:
+    """Others pass, and after its attempts it is buried: one message must not stop the whole outbox."""
+
+    class Choking(Courier):
+        async def send_many(self, envelopes: Sequence[Envelope]) -> Sequence[SendOutcome]:
+            if any(envelope.body == b"bad" for envelope in envelopes):
+                raise ValueError("cannot be written")
+            return await super().send_many(envelopes)
+
+    courier = Choking()
+    for body in ("1", "bad", "2", "3"):
+        table.add(body, "k" if body in ("bad", "3") else None)
+    relay = make_relay(table, courier, retry=RetryPolicy(max_attempts=2, delay_s=1))
+    async with running(relay):
+        await until(lambda: {"1", "2"} <= set(courier.sent))
+        for number in range(20):  # while others come, which pass
+            table.add(f"more {number}")
+            await until(lambda number=number: f"more {number}" in courier.sent)  # type: ignore[misc]
+            if table.dead:
+                break
+        await until(lambda: not table.rows)
+    assert [("bad", "attempts", "ValueError: cannot be written")] == table.dead
+    assert "3" in courier.sent
+
+
+async def test_a_cancellation_that_nobody_asked_of_the_relay_is_an_outage(table: Table, until: Until) -> None:
+    """A broker's client that awaits something that was cancelled must not end the loop, and the program with it."""
+    courier = Courier()
+    table.add("1")
+
+    async def await_what_was_cancelled() -> None:
+        if is_asyncio_running():
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        raise OSError
+
+    courier.before_batch.append(await_what_was_cancelled)
+    async with running(make_relay(table, courier)):
+        await until(lambda: not table.rows)
+    assert ["1"] == courier.sent
+
+
+async def test_a_key_that_was_let_go_is_read_from_the_beginning(table: Table, until: Until) -> None:
+    """What a person lets go stands before what was read last: its followers must not overtake it."""
+    courier = Courier()
+    table.add("a0", "a")
+    courier.fates["a0"] = [SendStatus.PERMANENT]
+    async with running(make_relay(table, courier, on_dead="halt")):
+        await until(lambda: table.rows[1].error != "")
+        table.rows[1].due = 0.0
+        number = 0
+        while 1 in table.rows:  # its key is a busy one
+            number += 1
+            table.add(f"a{number}", "a")
+            await until(lambda: True)
+            await table.clock.advance(0.02)
+        await until(lambda: not table.rows)
+    assert [f"a{index}" for index in range(number + 1)] == courier.sent
 
 
 # When the outbox does not go along -----------------------------------------------------------------------------------

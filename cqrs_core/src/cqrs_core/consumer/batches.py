@@ -66,7 +66,7 @@ class BatchDispatch:
         except BaseException:
             handler.take_events()
             raise
-        await self._emitter.emit(handler.take_events(), resolve)
+        await self._emitter.emit_of_arrivals(handler.take_events(), resolve)
         if failed is not None:
             raise failed
 

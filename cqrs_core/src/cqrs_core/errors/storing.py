@@ -75,6 +75,16 @@ class UnitOfWorkShared(CqrsError, RuntimeError):
         )
 
 
+class UnitOfWorkOver(CqrsError, RuntimeError):
+    """Something that belongs to a unit of work was used after that had been committed or rolled back."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The unit of work that this belongs to is over, so nothing would ever commit it. What a handler leaves "
+            "behind, such as a task, must send a command of its own."
+        )
+
+
 class UnitOfWorkRolledBack(CqrsError, RuntimeError):
     """
     A unit of work could not be committed, because something inside it had failed, though the error was caught.

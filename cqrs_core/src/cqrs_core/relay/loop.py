@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group, run_all, run_shielded, run_within
+from cqrs_core.concurrency import Gate, as_failure, open_task_group, run_all, run_shielded, run_within
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay.bell import Bell
 from cqrs_core.relay.options import RelayOptions
 from cqrs_core.relay.parking import Parking
-from cqrs_core.relay.sending import send_in_order
+from cqrs_core.relay.sending import send_in_order, send_one_by_one
 from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
@@ -219,11 +219,7 @@ class OutboxRelay:
     async def _send(self, records: Sequence[OutboxRecord]) -> None:
         if not records:
             return
-        try:
-            outcomes = await send_in_order(self._broker, records)
-        except Exception:
-            logger.exception("The broker failed in a way that it does not declare; what it was given is sent again.")
-            outcomes = [SendOutcome(SendStatus.UNKNOWN)] * len(records)
+        outcomes = await self._outcomes(records)
         refused: list[tuple[OutboxRecord, SendOutcome]] = []
         held_back: list[OutboxRecord] = []
         has_outage = False
@@ -243,6 +239,16 @@ class OutboxRelay:
             self._look_again()
         for record, outcome in refused:
             await self._refused(record, outcome)
+
+    async def _outcomes(self, records: Sequence[OutboxRecord]) -> Sequence[SendOutcome]:
+        try:
+            return await send_in_order(self._broker, records)
+        except BaseException as error:  # noqa: BLE001 - a cancellation that was asked of this task goes on
+            failure = as_failure(error)
+        logger.error("The broker failed in a way that it does not declare.", exc_info=failure)
+        if len(records) == 1:
+            return [SendOutcome(SendStatus.UNKNOWN, failure)]
+        return await send_one_by_one(self._broker, records)
 
     async def _refused(self, record: OutboxRecord, outcome: SendOutcome) -> None:
         """Let a message wait, or give it up; no other message is to blame, so only those of its key wait with it."""
@@ -287,7 +293,8 @@ class OutboxRelay:
                 self._parking_known_until = -math.inf
         if self._clock.monotonic() >= self._parking_known_until:
             # Again from time to time: a person may have let something go.
-            self._parking.replace(await self._lease.parked(), self._clock.monotonic())
+            if self._parking.replace(await self._lease.parked(), self._clock.monotonic()):
+                self._look_again()
             self._parking_known_until = self._clock.monotonic() + self._options.lease_ttl_s / 3
 
     async def _renew(self) -> None:

@@ -24,13 +24,15 @@ class Parking:
         """The keys whose messages are left out."""
         return self._until.keys()
 
-    def replace(self, parked: Iterable[ParkedKey], now: float) -> None:
-        """Take over what the outbox says."""
+    def replace(self, parked: Iterable[ParkedKey], now: float) -> bool:
+        """Take over what the outbox says; tells whether a key waits no more, whose messages stand anywhere in it."""
+        before = set(self._until)
         self._until = {
             one.key: math.inf if one.delay_s is None else now + one.delay_s
             for one in parked
             if one.delay_s is None or one.delay_s > 0
         }
+        return not before <= set(self._until)
 
     def add(self, key: str | None, delay_s: float | None, now: float) -> None:
         """Let the messages of *key* wait, for ever if there is no delay."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cqrs_core.broker import SendOutcome, SendStatus
+from cqrs_core.concurrency import as_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,31 @@ async def send_in_order(broker: Broker, records: Sequence[OutboxRecord]) -> Sequ
         if any(outcomes[index].status is SendStatus.UNAVAILABLE for index in wave):
             break
         left = [index for index in later if records[index].envelope.key not in failed]
+    return outcomes
+
+
+async def send_one_by_one(broker: Broker, records: Sequence[OutboxRecord]) -> Sequence[SendOutcome]:
+    """
+    Send *records* to a broker that raised when it was given all of them: one may be at fault.
+
+    That one is refused, if others pass. If none does, it is the broker that is not available.
+    """
+    outcomes = [_HELD_BACK] * len(records)
+    raised: dict[int, Exception] = {}
+    failed: set[str] = set()
+    for index, record in enumerate(records):
+        key = record.envelope.key
+        if key is not None and key in failed:
+            continue
+        try:
+            (outcomes[index],) = await broker.send_many([record.envelope])
+        except BaseException as error:  # noqa: BLE001 - a cancellation that was asked of this task goes on
+            raised[index] = as_failure(error)
+        if key is not None and not outcomes[index].is_delivered:
+            failed.add(key)
+    is_working = any(outcome.is_delivered for outcome in outcomes)
+    for index, failure in raised.items():
+        outcomes[index] = SendOutcome(SendStatus.REFUSED if is_working else SendStatus.UNKNOWN, failure)
     return outcomes
 
 
