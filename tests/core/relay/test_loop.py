@@ -444,7 +444,7 @@ async def test_a_key_that_was_let_go_is_read_from_the_beginning(table: Table, un
     courier = Courier()
     table.add("a0", "a")
     courier.fates["a0"] = [SendStatus.PERMANENT]
-    async with running(make_relay(table, courier, on_dead="halt")):
+    async with running(make_relay(table, courier, on_dead="halt", longest_poll_s=0.1)):
         await until(lambda: table.rows[1].error != "")
         table.rows[1].due = 0.0
         number = 0
