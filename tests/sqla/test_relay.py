@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.concurrency import Gate, open_task_group, run_all
 from cqrs_core.envelope import Envelope
-from cqrs_core.relay import OutboxRelay, RelayOptions
+from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
 from cqrs_core.resilience import RetryPolicy
 from cqrs_sqla import SqlAlchemyStorage
 
@@ -168,6 +168,49 @@ async def test_a_message_that_is_given_up_is_among_the_dead(
     assert [(b"5", 1, "permanent")] == [tuple(row) for row in buried]
     assert set(map(str, range(100))) - {"5"} == set(broker.bodies)
     assert await is_empty(storage)
+
+
+@pytest.mark.parametrize("driver", SERVERS)  # SQLite has one writer, whose positions are in the order of commits
+async def test_writers_that_take_turns_keep_their_order_beside_others(
+    storage: SqlAlchemyStorage, envelope: Callable[..., Envelope]
+) -> None:
+    """
+    What one commits late is not overtaken by what it commits next.
+
+    Positions are drawn before the commit: the relay passes some of which the transaction is still under way.
+    """
+    broker, bell = Recorder(), Bell()
+    relay = OutboxRelay(storage.outbox.lease("relay", ttl_s=30), broker, bell=bell)  # type: ignore[arg-type]  # a part of one
+    count, is_over = 60, False
+
+    async def commit(body: str, key: str) -> None:
+        unit = storage.unit_of_work()
+        unit.enqueue([envelope(body, key)])
+        await unit.commit()
+        await unit.close()
+        bell.ring()
+
+    async def write(key: str) -> None:
+        for number in range(count):
+            await commit(f"{number}", key)
+
+    async def disturb(key: str) -> None:
+        while not is_over:
+            await commit("noise", key)
+
+    stopping = Gate()
+    async with open_task_group() as tasks:
+        tasks.start(partial(relay.run, stopping))
+        for number in range(3):
+            tasks.start(partial(disturb, f"noise {number}"))
+        await run_all([partial(write, f"writer {number}") for number in range(3)], limit=3)
+        is_over = True
+        await until(lambda: is_empty(storage))
+        stopping.open()
+
+    sent = without_repeats(broker.sent)
+    for number in range(3):
+        assert [f"{index}" for index in range(count)] == sent[f"writer {number}"]
 
 
 @pytest.mark.parametrize("driver", SERVERS)

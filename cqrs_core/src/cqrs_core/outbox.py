@@ -105,13 +105,20 @@ class OutboxLease(Protocol):
         """
         ...
 
-    async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
+    async def fetch(
+        self, *, after: int, limit: int, without: Collection[str], passed: Collection[int] = ()
+    ) -> Sequence[OutboxRecord]:
         """
         Read the next messages of the share that are due, by their positions; without a share there are none.
 
+        All of it is seen at one moment: if a message is given that was committed after another, that one is given too,
+        if it stands behind *after* or is *passed*.
+
         Args:
-            after: Only those behind this position.
-            limit: How many at most.
+            after: Only those behind this position, and those at *passed* ones.
+            limit: How many at most, those at *passed* positions not counted.
+            passed: Positions before *after* where nothing was to be seen when they were passed: of messages that were
+                committed late, perhaps. There may be a thousand.
             without: Keys whose messages are left out, compared exactly; there may be thousands. Messages that follow
                 one that was postponed are due: leaving them out is for the caller.
         """

@@ -71,16 +71,18 @@ class Table:
         self.wants_rebalance = False
         return self.is_growing
 
-    async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
+    async def fetch(
+        self, *, after: int, limit: int, without: Collection[str], passed: Collection[int] = ()
+    ) -> Sequence[OutboxRecord]:
         self.log.append(f"fetch {after}")
         self.touch("fetch")
         now = self.now()
         found = [
             OutboxRecord(position, row.record.envelope, NOW, row.attempts)
             for position, row in sorted(self.rows.items())
-            if position > after and row.due <= now and row.record.envelope.key not in without
+            if (position > after or position in passed) and row.due <= now and row.record.envelope.key not in without
         ]
-        return found[:limit]
+        return found[: limit + sum(record.position <= after for record in found)]
 
     async def parked(self) -> Sequence[ParkedKey]:
         now = self.now()
@@ -216,6 +218,26 @@ async def test_one_that_is_committed_late_is_found(table: Table, clock: VirtualC
         await until(lambda: len(courier.sent) == 4)
     assert ["1", "2", "4", "3"] == courier.sent
     assert clock.monotonic() < 10
+
+
+async def test_one_that_is_committed_late_comes_before_its_followers(table: Table, until: Until) -> None:
+    """Of one key, the later is never seen without the earlier: its place was passed, and is looked at again."""
+    courier, bell = Courier(), Bell()
+    table.add("other", position=4)
+    async with running(make_relay(table, courier, bell=bell)):
+        await until(lambda: courier.sent == ["other"])
+        table.add("k1", "k", position=3)
+        table.add("k2", "k", position=5)
+        bell.ring()
+        await until(lambda: len(courier.sent) == 3)
+        table.add("more", position=9)
+        bell.ring()
+        await until(lambda: len(courier.sent) == 4)
+        table.add("k3", "k", position=7)
+        table.add("k4", "k", position=10)
+        bell.ring()
+        await until(lambda: len(courier.sent) == 6)
+    assert ["other", "k1", "k2", "more", "k3", "k4"] == courier.sent
 
 
 async def test_between_two_looks_from_the_beginning_only_what_is_new_is_read(table: Table, until: Until) -> None:

@@ -117,7 +117,14 @@ class MemoryLease:
         """As :meth:`cqrs_core.outbox.OutboxLease.rebalance`."""
         return self._slots.rebalance(self)
 
-    async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
+    async def fetch(
+        self,
+        *,
+        after: int,
+        limit: int,
+        without: Collection[str],
+        passed: Collection[int] = (),  # noqa: ARG002 - here messages have their positions from the commit
+    ) -> Sequence[OutboxRecord]:
         """As :meth:`cqrs_core.outbox.OutboxLease.fetch`."""
         left_out = set(without)
         mine = (record for record in self._mine(self._records.due(after=after)) if record.envelope.key not in left_out)

@@ -13,6 +13,7 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, as_failure, open_task_group, run_all, run_shielded, run_within
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay.bell import Bell
+from cqrs_core.relay.gaps import Gaps
 from cqrs_core.relay.options import RelayOptions
 from cqrs_core.relay.parking import Parking
 from cqrs_core.relay.sending import send_in_order, send_one_by_one
@@ -85,6 +86,7 @@ class OutboxRelay:
         #: looked from the beginning for what was committed late, or has waited.
         self._after = 0
         self._reached = 0
+        self._gaps = Gaps()
         self._must_look_again = False
         self._look_again_at = -math.inf
         self._read_ahead: Sequence[OutboxRecord] = ()
@@ -202,14 +204,17 @@ class OutboxRelay:
         self._read_ahead = ()  # of a key that has failed meanwhile, it may hold what must not be sent yet
 
     async def _read(self) -> Sequence[OutboxRecord]:
-        is_from_start, began = not self._after, self._clock.monotonic()
+        after, began = self._after, self._clock.monotonic()
         limit, waiting = self._options.batch_size, list(self._parking.keys)
-        records = await self._lease.fetch(after=self._after, limit=limit, without=waiting)
-        if is_from_start:
+        passed = self._gaps.positions if after else ()
+        records = await self._lease.fetch(after=after, limit=limit, without=waiting, passed=passed)
+        if not after:
             took_s = self._clock.monotonic() - began
             self._look_again_at = began + max(_LOOK_AGAIN_EVERY_S, _LOOK_AGAIN_COST * took_s)
-        last = records[-1].position if records else self._after
-        self._after = last if len(records) >= limit else max(last, self._reached)
+        seen = [record.position for record in records]
+        last = max(after, seen[-1]) if seen else after
+        self._gaps.note(seen, reached=self._reached, now=began)
+        self._after = last if sum(position > after for position in seen) >= limit else max(last, self._reached)
         self._reached = max(self._reached, self._after)
         return records
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
 
@@ -89,12 +89,14 @@ class SqlAlchemyOutboxLease:
         self._slots = frozenset(await self._do(self._writing, self._register.rebalance))
         return not self._slots <= before
 
-    async def fetch(self, *, after: int, limit: int, without: Collection[str]) -> Sequence[OutboxRecord]:
+    async def fetch(
+        self, *, after: int, limit: int, without: Collection[str], passed: Collection[int] = ()
+    ) -> Sequence[OutboxRecord]:
         """Read the next messages that are due; rows of which none can be made are buried, and do not count."""
         records: list[OutboxRecord] = []
         while self._slots and (missing := limit - len(records)) > 0:
-            fetch = partial(self._messages.fetch, slots=self._slots, after=after, limit=missing, without=without)
-            rows = await self._do(self._reading, fetch)
+            options: dict[str, Any] = {"after": after, "limit": missing, "without": without, "passed": passed}
+            rows = await self._do(self._reading, partial(self._messages.fetch, slots=self._slots, **options))
             more, broken = decode(rows, self._compressor)
             if not broken:
                 return [*records, *more] if records else more
@@ -103,7 +105,7 @@ class SqlAlchemyOutboxLease:
                 await self._bury(position, reason=_UNDECODABLE, error=problem, refusals=0)
             if len(rows) < missing:
                 break
-            after = rows[-1][0]
+            after, passed = max(after, rows[-1][0]), ()
         return records
 
     async def parked(self) -> Sequence[ParkedKey]:

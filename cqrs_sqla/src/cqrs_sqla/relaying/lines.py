@@ -37,11 +37,19 @@ def own_engine(engine: AsyncEngine) -> AsyncEngine:
     return AsyncEngine(sa.Engine(like.pool.recreate(), like.dialect, like.url, hide_parameters=like.hide_parameters))
 
 
+def _is_outdated(original: object) -> bool:
+    """Tell whether asyncpg has prepared a statement for a table that was changed meanwhile; it forgets it by that."""
+    # By its name: SQLAlchemy's class is an attribute of the dialect's, and other errors have the same SQLSTATE.
+    return type(original).__name__ == "InvalidCachedStatementError"
+
+
 def is_passing(error: BaseException) -> bool:
     """Tell whether what failed may go well the next time, on another connection."""
     if is_lost(error):
         return True
     original = getattr(error, "orig", None)
+    if _is_outdated(original):
+        return True
     state = getattr(original, "sqlstate", None)
     if isinstance(state, str):
         return state.startswith(_PASSING_CLASSES)
@@ -75,6 +83,7 @@ class Line:
         self._lock = asyncio.Lock()
         self._own: AsyncEngine | None = None
         self._connection: AsyncConnection | None = None
+        self._is_hung_up = False
 
     @property
     def is_open(self) -> bool:
@@ -89,34 +98,48 @@ class Line:
             StorageUnavailable: There is none, it broke, or something stood in the way. It may be tried again.
         """
         async with self._lock:
-            connection = self._connection or await self._connect()
             try:
-                return await connection.run_sync(work)
-            except BaseException as error:
-                # Nobody knows what state it is in: it may even be in a transaction.
-                await run_shielded(self._drop)
-                if isinstance(error, Exception) and is_passing(error):
-                    raise self._unavailable(error) from error
-                raise
+                return await self._run(work)
+            finally:
+                if self._is_hung_up:
+                    await run_shielded(self._give_up)
 
     async def close(self) -> None:
         """Give the connection up; the next work makes another."""
         async with self._lock:
-            connection, own = self._connection, self._own
-            self._connection = self._own = None
-            if connection is not None:
-                await connection.close()
-            if own is not None:
-                await own.dispose()
+            await self._give_up()
 
     def hang_up(self) -> None:
-        """Give the connection up, from within SQLAlchemy."""
+        """Give the connection up, from within SQLAlchemy: at once, or as soon as what is done on it has ended."""
+        if self._lock.locked():
+            self._is_hung_up = True
+            return
         connection, own = self._connection, self._own
         self._connection = self._own = None
         if connection is not None and connection.sync_connection is not None:
             connection.sync_connection.close()
         if own is not None:
             own.sync_engine.dispose()
+
+    async def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        connection = self._connection or await self._connect()
+        try:
+            return await connection.run_sync(work)
+        except BaseException as error:
+            # Nobody knows what state it is in: it may even be in a transaction.
+            await run_shielded(self._drop)
+            if isinstance(error, Exception) and (self._is_hung_up or is_passing(error)):
+                raise self._unavailable(error) from error
+            raise
+
+    async def _give_up(self) -> None:
+        connection, own = self._connection, self._own
+        self._connection = self._own = None
+        self._is_hung_up = False
+        if connection is not None:
+            await connection.close()
+        if own is not None:
+            await own.dispose()
 
     async def _connect(self) -> AsyncConnection:
         if self._own is None:

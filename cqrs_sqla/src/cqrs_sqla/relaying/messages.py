@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -41,36 +42,56 @@ class Messages:
         self._dialect = dialect
         self._now = now_on(dialect)
         self._is_mysql = dialect.name in {"mysql", "mariadb"}
-        self._fetching: dict[tuple[bool, bool], sa.Select[Any]] = {}
+        self._fetching: dict[tuple[bool, bool, bool], sa.Select[Any]] = {}
         self._removal = self._removing()
 
     def fetch(
-        self, connection: sa.Connection, slots: Collection[int], *, after: int, limit: int, without: Collection[str]
+        self,
+        connection: sa.Connection,
+        slots: Collection[int],
+        *,
+        after: int,
+        limit: int,
+        without: Collection[str],
+        passed: Collection[int] = (),
     ) -> Sequence[Sequence[Any]]:
-        """Read, of *slots*, what is due behind *after*, as :mod:`.decoding` takes it."""
+        """Read, of *slots*, what is due behind *after* and at *passed* positions, as :mod:`.decoding` takes it."""
         facts: dict[str, object] = {"behind": after, "most": limit}
-        has_all = len(slots) == SLOTS
+        kind = (len(slots) == SLOTS, bool(without), bool(passed))
+        has_all, leaves_out, looks_back = kind
         if not has_all:
             facts["slots"] = many(self._dialect, slots)
-        if without:
+        if leaves_out:
             facts["keys"] = many_texts(self._dialect, without)
-        kind = (has_all, bool(without))
+        if looks_back:
+            facts["passed"] = many(self._dialect, passed)
         statement = self._fetching.get(kind)
         if statement is None:
-            statement = self._fetching[kind] = self._fetch(has_all=has_all, is_any_left_out=bool(without))
-        return connection.execute(statement, facts).all()
+            statement = self._fetching[kind] = self._fetch(has_all, leaves_out, looks_back)
+        rows: list[Sequence[Any]] = list(connection.execute(statement, facts))
+        if looks_back:
+            rows.sort(key=itemgetter(0))
+        return rows
 
-    def _fetch(self, *, has_all: bool, is_any_left_out: bool) -> sa.Select[Any]:
-        outbox, columns = self._outbox, self._outbox.c
-        is_due = sa.or_(columns.available_at.is_(None), columns.available_at <= self._now)
-        statement = sa.select(*record_columns(outbox), columns.attempts)
-        statement = statement.where(columns.seq > sa.bindparam("behind", type_=sa.BigInteger()), is_due)
+    def _fetch(self, has_all: bool, leaves_out: bool, looks_back: bool) -> sa.Select[Any]:  # noqa: FBT001 - see fetch
+        columns = self._outbox.c
+        behind = self._due(has_all, leaves_out).where(columns.seq > sa.bindparam("behind", type_=sa.BigInteger()))
+        behind = behind.order_by(columns.seq).limit(sa.bindparam("most", type_=sa.Integer()))
+        if not looks_back:
+            return behind
+        # In one statement, which sees one moment: who sees a message sees those that were committed before it.
+        passed = self._due(has_all, leaves_out).where(among(self._dialect, columns.seq, "passed"))
+        return sa.select(sa.union_all(passed, sa.select(behind.subquery())).subquery())
+
+    def _due(self, has_all: bool, leaves_out: bool) -> sa.Select[Any]:  # noqa: FBT001 - see fetch
+        columns = self._outbox.c
+        statement = sa.select(*record_columns(self._outbox), columns.attempts)
+        statement = statement.where(sa.or_(columns.available_at.is_(None), columns.available_at <= self._now))
         if not has_all:
             statement = statement.where(among(self._dialect, columns.slot, "slots"))
-        if is_any_left_out:
+        if leaves_out:
             others = not_among(self._dialect, columns.aggregateid, "keys")
             statement = statement.where(sa.or_(columns.aggregateid.is_(None), others))
-        statement = statement.order_by(columns.seq).limit(sa.bindparam("most", type_=sa.Integer()))
         return self._by_position(statement)
 
     def _by_position(self, statement: sa.Select[Any]) -> sa.Select[Any]:
