@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tempfile
 import time
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 
     from blocks import Block
 
     T = TypeVar("T")
 
-#: The variable that names the server; the peer's process is told its database by it.
+#: The variable that names the server; that of MariaDB, on which only the relay is measured, has one of its own.
 SERVER = "TEST_POSTGRES_URL"
+MARIADB_SERVER = "TEST_MARIADB_URL"
+#: The variable by which the peer's process is told its database.
+DATABASE = "CQRS_BENCH_DATABASE"
+#: A server that needs none: the database is a file.
+SQLITE = "sqlite://"
+#: What each kind of database is reached by, on both sides.
+DRIVERS = {"postgresql": "asyncpg", "mysql": "asyncmy", "sqlite": "aiosqlite"}
 #: What a commit costs depends on these.
-SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level")
+SETTINGS = {
+    "postgresql": {
+        name: f"SHOW {name}"
+        for name in ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level")
+    },
+    "mysql": {
+        name: f"SELECT @@{name}" for name in ("version", "innodb_flush_log_at_trx_commit", "sync_binlog", "log_bin")
+    },
+    "sqlite": {
+        "version": "SELECT sqlite_version()",
+        **{name: f"PRAGMA {name}" for name in ("journal_mode", "synchronous")},
+    },
+}
 
 
 class Piece(NamedTuple):
@@ -44,24 +65,25 @@ class Database:
     An open database, on an event loop that is kept for all blocks.
 
     Attributes:
-        url: As asyncpg takes it.
+        url: Without a driver, as asyncpg takes it.
         sessions: Makes sessions as a program would have them.
     """
 
-    def __init__(self, url: str, *metadata: sa.MetaData) -> None:
+    def __init__(self, url: str, *metadata: sa.MetaData, kept: Collection[str] = ()) -> None:
         """
         Connect, and make the tables.
 
         Args:
             url: Of an empty database.
-            metadata: The tables; all of them are emptied before each block.
+            metadata: The tables; all of them are emptied before each block,
+            kept: but these.
         """
         self.url = url
         self._loop = asyncio.new_event_loop()
-        self._engine = create_async_engine(sa.make_url(url).set(drivername="postgresql+asyncpg"))
+        self._engine = _engine(url)
         self.sessions = async_sessionmaker(self._engine, expire_on_commit=False)
-        names = ", ".join(table.fullname for tables in metadata for table in tables.sorted_tables)
-        self._truncate = sa.text(f"TRUNCATE {names}")
+        names = [table.fullname for tables in metadata for table in tables.sorted_tables if table.fullname not in kept]
+        self._emptying = _emptying(self._engine.dialect.name, names)
         self.run(self._create(metadata))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -100,12 +122,17 @@ class Database:
 
     async def _empty(self) -> None:
         async with self._engine.begin() as connection:
-            await connection.execute(self._truncate)
+            for statement in self._emptying:
+                await connection.execute(sa.text(statement))
 
 
 @contextmanager
 def new_database(server: str) -> Iterator[str]:
     """Make an empty database for the block, and tell its URL."""
+    if server == SQLITE:
+        with tempfile.TemporaryDirectory(prefix="cqrs_bench_") as folder:
+            yield f"{SQLITE}/{Path(folder, 'bench.db')}"
+        return
     name = f"cqrs_bench_{uuid.uuid4().hex[:12]}"
     asyncio.run(_execute(server, f"CREATE DATABASE {name}"))
     try:
@@ -116,20 +143,47 @@ def new_database(server: str) -> Iterator[str]:
 
 def settings(server: str) -> dict[str, str]:
     """Tell the server's version, and what it does at each commit."""
-
-    async def read() -> dict[str, str]:
-        connection = await asyncpg.connect(server)
-        try:
-            return {name: await connection.fetchval(f"SHOW {name}") for name in SETTINGS}
-        finally:
-            await connection.close()
-
-    return asyncio.run(read())
+    with new_database(server) if server == SQLITE else _itself(server) as url:
+        questions = SETTINGS[sa.make_url(url).get_backend_name()]
+        return dict(zip(questions, asyncio.run(_execute(url, *questions.values())), strict=True))
 
 
-async def _execute(server: str, statement: str) -> None:
-    connection = await asyncpg.connect(server)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+@contextmanager
+def _itself(server: str) -> Iterator[str]:
+    yield server
+
+
+def _engine(url: str, **options: str) -> AsyncEngine:
+    address = sa.make_url(url)
+    backend = address.get_backend_name()
+    engine = create_async_engine(address.set(drivername=f"{backend}+{DRIVERS[backend]}"), **options)
+    if backend == "sqlite":
+        event.listen(engine.sync_engine, "connect", _keep_a_log)
+    return engine
+
+
+def _keep_a_log(connection: Any, _entry: object) -> None:
+    # Both sides have it: ours sets it by itself.
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
+
+
+def _emptying(dialect: str, names: Sequence[str]) -> list[str]:
+    if dialect == "postgresql":
+        return [f"TRUNCATE {', '.join(names)}"]
+    verb = "DELETE FROM" if dialect == "sqlite" else "TRUNCATE TABLE"
+    return [f"{verb} {name}" for name in names]
+
+
+async def _execute(url: str, *statements: str) -> list[str]:
+    """Do *statements*, and give the first value of each that has one."""
+    engine = _engine(url, isolation_level="AUTOCOMMIT")
+    values: list[str] = []
+    async with engine.connect() as connection:
+        for statement in statements:
+            result = await connection.exec_driver_sql(statement)
+            if result.returns_rows:
+                values.append(str(result.scalar_one()))
+    await engine.dispose()
+    return values

@@ -1,9 +1,10 @@
 """
-Measures what it costs to write events into the outbox, on PostgreSQL: beside raw asyncpg, and beside python-cqrs.
+Measures what it costs to write events into the outbox, and how fast they leave it: beside raw asyncpg and python-cqrs.
 
 Needs cqrs-sqla with asyncpg, and a server where databases can be made, which ``TEST_POSTGRES_URL`` names:
-``python benchmarks/outbox.py --make-peer FOLDER``; ``nox -s bench`` does so in its own environments. Times are those of
-the clock on the wall, in alternating blocks on empty tables; a spread is that of the quartiles.
+``python benchmarks/outbox.py --make-peer FOLDER``; ``nox -s bench`` does so in its own environments. The relay is
+measured on SQLite and MariaDB as well, where their drivers (aiosqlite, asyncmy) and ``TEST_MARIADB_URL`` are there.
+Times are those of the clock on the wall, in alternating blocks on empty tables; a spread is that of the quartiles.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import sys
 from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import outbox_ours
+import outbox_relay
 import sqlalchemy as sa
 from blocks import Spread, alternate, ratios
-from database import SERVER, Database, new_database, settings
+from database import DATABASE, SERVER, Database, new_database, settings
 from dispatch import Result, table
 from orders import Base
 from peer import Peer, make_peer
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from blocks import Block
 
-PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "asyncpg>=0.29"]
+PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "asyncpg>=0.29", "aiosqlite>=0.20", "asyncmy>=0.2.9"]
 #: By how many events a transaction has: how many times as fast as the peer it must be,
 WRITE_BARS = {100: 3.0}
 #: and how many times as much as the peer's the events may add to a transaction that has an order.
@@ -136,11 +138,32 @@ def measure(blocks: Mapping[str, Block], *, rounds: int, seconds: float) -> dict
     return {section: results[section] for section in SECTIONS if section in results}
 
 
+def measure_writes(
+    server: str, peer_python: str | None, *, rounds: int, seconds: float
+) -> tuple[dict[Section, list[Result]], dict[str, Any]]:
+    """Measure what it costs to write, on databases made for it; gives also what the peer tells of itself."""
+    about: dict[str, Any] = {}
+    with ExitStack() as stack:
+        database = stack.enter_context(open_ours(stack.enter_context(new_database(server))))
+        works = AsyncExitStack()
+        stack.callback(lambda: database.run(works.aclose()))
+        found = database.run(works.enter_async_context(outbox_ours.works(database)))
+        blocks = {name: database.block(piece) for name, piece in found.items()}
+        if peer_python:
+            theirs = {DATABASE: stack.enter_context(new_database(server))}
+            peer = stack.enter_context(closing(Peer(peer_python, "outbox_python_cqrs.py", theirs)))
+            about = peer.about
+            blocks |= {f"{THEIRS}{key}": partial(peer.seconds, key) for key in about["keys"]}
+        return measure(blocks, rounds=rounds, seconds=seconds), about
+
+
 def options(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Measures what it costs to write events into the outbox.")
-    parser.add_argument("--rounds", type=int, default=31, help="blocks of each contestant (default: 31)")
-    parser.add_argument("--seconds", type=float, default=0.1, help="how long one block takes (default: 0.1)")
+    parser = argparse.ArgumentParser(description="Measures what it costs to write events, and how fast they leave.")
+    parser.add_argument("--only", choices=["write", "relay"], help="leave the other part out")
+    parser.add_argument("--rounds", type=int, default=31, help="blocks of each contestant that writes (default: 31)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="how long one of these takes (default: 0.1)")
+    parser.add_argument("--relay-rounds", type=int, default=11, help="blocks of each that drains (default: 11)")
     parser.add_argument("--short", action="store_true", help="all rows, but for a few seconds: to see that it works")
     parser.add_argument("--peer-python", metavar="PATH", help=f"a Python that has {' and '.join(PEERS)}")
     parser.add_argument("--make-peer", metavar="FOLDER", type=Path, help="install these there, once, and use them")
@@ -153,40 +176,44 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell the exit code."""
     chosen = options(arguments)
     rounds, seconds = (chosen.rounds, chosen.seconds) if not chosen.short else (2, 0.005)
+    size = outbox_relay.WHOLE._replace(rounds=chosen.relay_rounds) if not chosen.short else outbox_relay.SHORT
     server = os.environ.get(SERVER)
     if not server:
         sys.exit(f"{SERVER} names no server, such as postgresql://user:password@localhost/postgres.")
     peer_python = chosen.peer_python or (make_peer(chosen.make_peer, PEERS) if chosen.make_peer else None)
-    facts = {"python": platform.python_version(), "sqlalchemy": sa.__version__, **settings(server)}
-    told = ", ".join(f"{name} {value}" for name, value in facts.items())
-    print(f"{told}; {rounds} rounds of {seconds:g} s\n", flush=True)
+    facts: dict[str, Any] = {"python": platform.python_version(), "sqlalchemy": sa.__version__, **settings(server)}
+    print(f"{plain(facts)}\n", flush=True)
 
-    with ExitStack() as stack:
-        database = stack.enter_context(open_ours(stack.enter_context(new_database(server))))
-        works = AsyncExitStack()
-        stack.callback(lambda: database.run(works.aclose()))
-        found = database.run(works.enter_async_context(outbox_ours.works(database)))
-        blocks = {name: database.block(piece) for name, piece in found.items()}
-        if peer_python:
-            theirs = {SERVER: stack.enter_context(new_database(server))}
-            peer = stack.enter_context(closing(Peer(peer_python, "outbox_python_cqrs.py", theirs)))
-            blocks |= {f"{THEIRS}{key}": partial(peer.seconds, key) for key in peer.about["keys"]}
-            facts["peer"] = peer.about
-        results = measure(blocks, rounds=rounds, seconds=seconds)
-
-    for section, rows in results.items():
-        print(f"{table(section.about, section.other, section.ratio, rows)}\n", flush=True)
-    if "peer" in facts:
-        print("(python-cqrs {version}, its Python {python}, its SQLAlchemy {sqlalchemy})".format(**facts["peer"]))
+    results: dict[str, list[Result]] = {}
+    if chosen.only != "relay":
+        print(f"Writing: {rounds} rounds of {seconds:g} s\n", flush=True)
+        written, peer = measure_writes(server, peer_python, rounds=rounds, seconds=seconds)
+        for section, rows in written.items():
+            results[section.about] = rows
+            print(f"{table(section.about, section.other, section.ratio, rows)}\n", flush=True)
+        if peer:
+            facts["peer"] = peer
+            print("(python-cqrs {version}, its Python {python}, its SQLAlchemy {sqlalchemy})\n".format(**peer))
+    if chosen.only != "write":
+        print(f"Draining: {outbox_relay.told(size)}\n", flush=True)
+        for found in outbox_relay.measure(size, peer_python):
+            print(f"{found.name}: {plain(found.about)}\n")
+            facts[found.name] = found.about
+            results |= found.tables
+            for about, rows in found.tables.items():
+                print(f"{outbox_relay.table(about, rows)}\n", flush=True)
     if chosen.json:
-        groups = {section.about: [found.as_json() for found in rows] for section, rows in results.items()}
-        whole = {**facts, "rounds": rounds, "seconds": seconds, "results": groups}
+        groups = {about: [row.as_json() for row in rows] for about, rows in results.items()}
+        whole = {**facts, "rounds": rounds, "seconds": seconds, "relay": size._asdict(), "results": groups}
         chosen.json.write_text(json.dumps(whole, indent=2), encoding="utf-8")
-    told = [(section.about, row) for section, rows in results.items() for row in rows]
-    short = [f"{about}: {row.title}" for about, row in told if row.verdict == "short"]
+    short = [f"{about}: {row.title}" for about, rows in results.items() for row in rows if row.verdict == "short"]
     if short:
-        print(f"\nShort of the bar by more than the spread: {'; '.join(short)}.")
+        print(f"Short of the bar by more than the spread: {'; '.join(short)}.")
     return 1 if short and chosen.check else 0
+
+
+def plain(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def open_ours(url: str) -> closing[Database]:

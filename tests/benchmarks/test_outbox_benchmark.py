@@ -44,6 +44,10 @@ def test_the_short_form_measures_every_row(tmp_path: Path) -> None:
             f"{n}, {way}" for n in ("1 event", "3 events", "20 events") for way in WAYS
         ],
         "unit of work": ["an order, in the handler's session", "a query that touches no session"],
+        "relay on PostgreSQL": [
+            *(f"no-op broker, batches of {batch}" for batch in (100, 500, 1000)),
+            *(f"broker of 1 ms, batches of {batch}" for batch in (100, 500)),
+        ],
     } == titles
     for rows in facts["results"].values():
         for row in rows:
@@ -78,6 +82,43 @@ def test_all_of_the_work_is_done(server: str, monkeypatch: pytest.MonkeyPatch) -
     alone = {f"{way}_{events}": (0, 2 * events) for way in ("raw", "write", "handler") for events in (1, 3, 100)}
     with_order = {f"{way}_{events}": (2, 2 * events) for way in ("order", "unit") for events in (0, 1, 3, 20)}
     assert {**alone, **with_order, "by_hand": (2, 0), "ask": (0, 0), "ask_stored": (0, 0)} == done
+
+
+@pytest.mark.parametrize("name", ["PostgreSQL", "MariaDB", "SQLite"])
+@pytest.mark.usefixtures("server")
+def test_everything_is_drained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block would say if it had sent more or less than was committed; a second one finds an empty table again."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import outbox_relay
+    from database import new_database
+    from draining import DRAINS
+    from outbox_ours_relay import RAW, open_relays
+
+    server = outbox_relay.servers().get(name)
+    if server is None:
+        pytest.skip(f"{name}, or the driver for it, is not here")
+    keys = {drain.key for drain in DRAINS}
+    with new_database(server) as url, open_relays(url) as blocks:
+        taken = [block(count) for block in blocks.values() for count in (230, 1)]
+
+    assert keys | ({f"{RAW}{key}" for key in keys} if name == "PostgreSQL" else set()) == set(blocks)
+    assert all(seconds > 0 for seconds in taken)
+
+
+def test_rates_are_those_of_the_medians_and_the_ratio_that_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are kept in microseconds an event, and shown as events a second."""
+    pytest.importorskip("asyncpg")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import outbox_relay
+    from blocks import Spread
+    from dispatch import Result
+
+    row = Result("drain", "batches of 2", 500.0, 10.0, Spread(40.0, 50.0, 55.0), 50.0, is_limit=False)
+    heading, line = outbox_relay.table("relay", [row]).splitlines()
+
+    assert heading.startswith("relay ")
+    # 1e6 / 500, 1e6 / 10
+    assert ["batches", "of", "2", "2,000", "100,000", "50.00", "40.00..55.00", "≥", "50", "ok"] == line.split()
 
 
 def test_what_the_events_add_is_compared_above_what_each_side_needs_without(monkeypatch: pytest.MonkeyPatch) -> None:

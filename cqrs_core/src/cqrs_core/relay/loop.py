@@ -190,8 +190,7 @@ class OutboxRelay:
         # The next batch is read while this one is on its way; only if there is likely to be one.
         is_full = len(records) >= self._options.batch_size
         sendable = self._parking.without_waiting(records)
-        await run_all([partial(self._send, sendable), *([self._read_on] if is_full else [])], limit=2)
-        await self._take_out()
+        await run_all([partial(self._send_and_take_out, sendable), *([self._read_on] if is_full else [])], limit=2)
         return True
 
     def _look_again(self) -> None:
@@ -220,6 +219,10 @@ class OutboxRelay:
 
     async def _read_on(self) -> None:
         self._read_ahead = await self._read()
+
+    async def _send_and_take_out(self, records: Sequence[OutboxRecord]) -> None:
+        await self._send(records)
+        await self._take_out()
 
     async def _send(self, records: Sequence[OutboxRecord]) -> None:
         if not records:
