@@ -40,22 +40,12 @@ def test_a_url_gets_an_asynchronous_driver(address: str, driver: str) -> None:
     assert engine.dialect.is_async
 
 
-@pytest.mark.parametrize(
-    ("address", "installed", "driver"),
-    [
-        ("postgresql://u:p@host/shop", "psycopg", "postgresql+psycopg"),
-        ("mysql://u:p@host/shop", "aiomysql", "mysql+aiomysql"),
-    ],
-)
-def test_without_the_first_driver_the_second_is_taken(
-    monkeypatch: pytest.MonkeyPatch, address: str, installed: str, driver: str
-) -> None:
-    pytest.importorskip(installed)
-    first = {"asyncpg", "asyncmy"}
+def test_without_the_first_driver_the_second_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg")
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in first else find_spec(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asyncpg" else find_spec(name))
 
-    assert driver == make_engine(address).url.drivername
+    assert "postgresql+psycopg" == make_engine("postgresql://u:p@host/shop").url.drivername
 
 
 @pytest.mark.parametrize(
@@ -63,13 +53,14 @@ def test_without_the_first_driver_the_second_is_taken(
     [
         ("postgresql+psycopg2://u:secret@host/shop", "Write postgresql+asyncpg:// or postgresql+psycopg://."),
         ("postgresql+pg8000://u:secret@host/shop", "Write postgresql+asyncpg:// or postgresql+psycopg://."),
-        ("mysql+pymysql://u:secret@host/shop", "Write mysql+asyncmy:// or mysql+aiomysql://."),
-        ("mariadb+mysqldb://u:secret@host/shop", "Write mariadb+asyncmy:// or mariadb+aiomysql://."),
+        ("mysql+pymysql://u:secret@host/shop", "Write mysql+asyncmy://."),
+        ("mysql+aiomysql://u:secret@host/shop", "Write mysql+asyncmy://."),
+        ("mariadb+mysqldb://u:secret@host/shop", "Write mariadb+asyncmy://."),
         ("sqlite+pysqlite:///shop.db", "Write sqlite+aiosqlite://."),
     ],
 )
 def test_a_synchronous_driver_is_refused_with_the_name_of_the_asynchronous_one(address: str, cure: str) -> None:
-    with pytest.raises(DriverRefused, match="does not lead to an asynchronous driver") as caught:
+    with pytest.raises(DriverRefused, match="leads to no asynchronous driver") as caught:
         make_engine(address)
 
     assert str(caught.value).endswith(cure)
@@ -145,14 +136,6 @@ async def test_options_go_to_the_pool(database_url: str) -> None:
             await engine.connect()
 
     await engine.dispose()
-
-
-@pytest.mark.parametrize("driver", ["aiomysql"], indirect=True)
-async def test_aiomysql_will_do(engine: AsyncEngine, tables: Tables) -> None:
-    await accept(engine, tables, uuid.UUID(int=1))
-
-    async with engine.connect() as connection:
-        assert [uuid.UUID(int=1)] == list(await connection.scalars(sa.select(tables.inbox.c.message_id)))
 
 
 @pytest.mark.parametrize("driver", ["asyncmy"], indirect=True)

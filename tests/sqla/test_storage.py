@@ -142,3 +142,26 @@ async def test_other_databases_are_refused(engine: AsyncEngine, monkeypatch: pyt
     monkeypatch.setattr(engine.dialect, "name", "oracle")
     with pytest.raises(UnknownDatabase):
         SqlAlchemyStorage(engine)
+
+
+@pytest.mark.parametrize("driver", ["aiosqlite"])
+async def test_the_last_one_that_stops_it_disposes_of_its_engine(
+    empty_engine: AsyncEngine, tables: Tables, threads_ended: Callable[[], Awaitable[None]]
+) -> None:
+    """Two Apps over one storage: the other one works on, though one of its starts has failed."""
+    disposed: list[sa.Engine] = []
+    sa.event.listen(empty_engine.sync_engine, "engine_disposed", disposed.append)
+    storage = SqlAlchemyStorage(empty_engine, tables=tables, owns_engine=True)
+    with pytest.raises(StorageUnusable):
+        await storage.start()
+    await storage.create()
+    await storage.start()
+    await storage.stop()
+
+    assert [] == disposed
+
+    await storage.stop()
+
+    assert [empty_engine.sync_engine] == disposed
+
+    await threads_ended()

@@ -32,8 +32,9 @@ def accept(connection: sa.Connection, inbox: sa.Table, group: str, ids: Collecti
     Raises:
         InvalidOption: The group's name does not fit into the inbox.
     """
-    if not (0 < len(group) <= _GROUP_LENGTH and is_text(group) and "\0" not in group):
-        raise InvalidOption("group", group, f"a name of at most {_GROUP_LENGTH} characters")
+    # MariaDB, MySQL compare without the spaces at the end: "books " would have what "books" has accepted.
+    if not (0 < len(group) <= _GROUP_LENGTH and is_text(group) and "\0" not in group and not group.endswith(" ")):
+        raise InvalidOption("group", group, f"a name of at most {_GROUP_LENGTH} characters, with no space at its end")
     # In one order everywhere, so that two that accept the same ones do not wait for each other.
     wanted = sorted(set(ids))
     if not wanted:

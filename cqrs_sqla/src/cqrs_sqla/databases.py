@@ -33,8 +33,8 @@ class Database:
 # SKIP LOCKED, and numbers that are not given again after a restart, decide for MariaDB and MySQL; RETURNING for SQLite.
 # PostgreSQL has had all that longer; what it has since 13 is to sweep tables that only grow.
 _POSTGRESQL = Database("PostgreSQL", {"asyncpg": "asyncpg", "psycopg": "psycopg"}, (13,))
-_MARIADB = Database("MariaDB", {"asyncmy": "mysql", "aiomysql": "mysql"}, (10, 6))
-_MYSQL = Database("MySQL", {"asyncmy": "mysql", "aiomysql": "mysql"}, (8, 0, 1))
+_MARIADB = Database("MariaDB", {"asyncmy": "mysql"}, (10, 6))
+_MYSQL = Database("MySQL", {"asyncmy": "mysql"}, (8, 0, 1))
 _SQLITE = Database("SQLite", {"aiosqlite": "sqlite"}, (3, 35))
 
 #: By the names that SQLAlchemy has for its dialects. A MariaDB answers to ``mysql`` too.

@@ -30,7 +30,7 @@ class UnknownDatabase(CqrsError, NotImplementedError):
 
 class DriverRefused(CqrsError, ValueError):
     """
-    The URL names a driver that is not asynchronous, or with which nothing here has been tested.
+    The URL names a driver that is not asynchronous, or with which this distribution does not work.
 
     Attributes:
         scheme: The scheme of the URL.
@@ -41,7 +41,7 @@ class DriverRefused(CqrsError, ValueError):
         self.scheme = scheme
         self.instead = tuple(instead)
         cure = " or ".join(f"{known}://" for known in self.instead)
-        super().__init__(f"{scheme}:// does not lead to an asynchronous driver that cqrs-sqla knows. Write {cure}.")
+        super().__init__(f"{scheme}:// leads to no asynchronous driver with which cqrs-sqla works. Write {cure}.")
 
 
 class DriverMissing(CqrsError, ImportError):
@@ -121,11 +121,12 @@ class UnknownCompression(CqrsError, LookupError):
 
 
 class CommitInsideUnit(CqrsError, RuntimeError):
-    """A handler has committed the session of its unit of work, which is for the unit to do."""
+    """A handler has committed the session of its unit of work, or its connection, which is for the unit to do."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The session was committed inside a unit of work, by session.commit() or at the end of session.begin(). "
+            "The session was committed inside a unit of work, by session.commit(), at the end of session.begin() or "
+            "by its connection. "
             "The unit commits when everything in it has succeeded. To have the changes in the database before, write "
             "'await session.flush()'; for a part that may fail, 'async with session.begin_nested():'."
         )
@@ -139,6 +140,16 @@ class ForeignSession(CqrsError, ValueError):
             "The outbox writes through another session than that of the unit of work, so its events would not be "
             "committed with the rest. Ask for the AsyncSession, or for the OutboxedEventRepository itself, in the "
             "handler's constructor."
+        )
+
+
+class UnitClosed(CqrsError, RuntimeError):
+    """A unit of work was used after its end: by a task that has outlived the handler, perhaps."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The unit of work is closed: nothing would commit what is done with it now. Wait, in the handler, for the "
+            "tasks that it starts; what is to go on later belongs into a message of its own."
         )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
 
 _KEY = "cqrs_sqla_failure"
+_BEGUN = "cqrs_sqla_begun"
 
 # SQLSTATE: the connection broke, or somebody ended the session.
 _LOST_CLASSES = ("08", "57P")
@@ -47,6 +48,9 @@ def watch(connection: sa.Connection) -> None:
     engine = connection.engine
     if not event.contains(engine, "handle_error", _note):
         event.listen(engine, "handle_error", _note)
+    transaction = connection.get_transaction()
+    if connection.dialect.name == "sqlite" and transaction is not None and _driver_is_in_transaction(connection):
+        connection.info[_BEGUN] = weakref.ref(transaction)
 
 
 def check_transaction(connection: sa.Connection) -> None:
@@ -54,11 +58,14 @@ def check_transaction(connection: sa.Connection) -> None:
     Find out, before a commit, whether there is still something to commit.
 
     After a statement that failed, PostgreSQL undoes everything, and tells nobody who asks for a commit; after a
-    deadlock, MariaDB has begun anew. If the program has caught the error, what it did before is lost.
+    deadlock, MariaDB has begun anew; after ``INSERT OR ROLLBACK``, or with a full disk, SQLite has no transaction. If
+    the program has caught the error, what it did before is lost.
 
     Raises:
         UnitOfWorkRolledBack: So it is.
     """
+    if _is_over(connection):
+        raise UnitOfWorkRolledBack("SQLite had ended the transaction, after an error that was caught, or when told to.")
     transaction, is_deadlock = connection.info.pop(_KEY, (_nothing, False))
     if transaction() is None or transaction() is not connection.get_transaction():
         return
@@ -81,11 +88,26 @@ def _note(context: ExceptionContext) -> None:
     transaction = connection.get_transaction()
     if transaction is None:
         return
+    if context.statement is not None and _is_over(connection):
+        # From here on, each statement would take effect at once. Without the connection, none is executed.
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        return
     noted, was_deadlock = connection.info.get(_KEY, (_nothing, False))
     is_deadlock = _number_of(context.original_exception) == _DEADLOCK
     # By a weak reference: the info outlives the transaction.
     was_deadlock = was_deadlock and noted() is transaction
     connection.info[_KEY] = (weakref.ref(transaction), was_deadlock or is_deadlock)
+
+
+def _is_over(connection: sa.Connection) -> bool:
+    """Tell whether SQLite has ended a transaction that SQLAlchemy believes to be open."""
+    begun = connection.info.get(_BEGUN, _nothing)()
+    return begun is not None and begun is connection.get_transaction() and not _driver_is_in_transaction(connection)
+
+
+def _driver_is_in_transaction(connection: sa.Connection) -> bool:
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
 
 
 def _nothing() -> None:

@@ -45,8 +45,8 @@ class SqlAlchemyStorage:
         session_from: ``"container"``: the sessions are those that the program's container makes, one for each scope.
             They are begun and committed here, and closed there. A transaction that is open already when the unit
             begins belongs to the unit.
-        owns_engine: Whether :meth:`stop` disposes of the engine. If not, its owner does, before another event loop
-            uses it.
+        owns_engine: Whether the last :meth:`stop` disposes of the engine. If not, its owner does, before another event
+            loop uses it.
         compressor: Makes the bodies in the outbox smaller.
 
     Raises:
@@ -77,6 +77,7 @@ class SqlAlchemyStorage:
         self.inbox = SqlAlchemyInbox(engine, self.tables)
         self._engine = engine
         self._owns_engine = owns_engine
+        self._starts = 0
         self._form = Form(max_bytes_of(engine.dialect.name), compressor)
         # Without the user, and without the query, in which some write their password.
         url = engine.url
@@ -85,12 +86,13 @@ class SqlAlchemyStorage:
 
     async def start(self) -> None:
         """
-        Connect, and check that the tables are there.
+        Connect, and check that the tables are there; several may start it, each stops it once, though it has failed.
 
         Raises:
             StorageUnavailable: The database cannot be reached, or does not let this program in.
             StorageUnusable: A table is missing, or lacks something; the text says how to mend it.
         """
+        self._starts += 1
         async with self._connected() as connection:
             found = [*await connection.run_sync(problems_of, self.tables), *await _sqlite_problems(connection)]
             self._form = Form(await _max_bytes(connection), self._form.compressor)
@@ -98,8 +100,9 @@ class SqlAlchemyStorage:
             raise StorageUnusable(self._name, found)
 
     async def stop(self) -> None:
-        """Dispose of the engine, if it is the storage's own."""
-        if self._owns_engine:
+        """Dispose of the engine, if it is the storage's own, and nobody else has started it."""
+        self._starts = max(0, self._starts - 1)
+        if self._owns_engine and not self._starts:
             await self._engine.dispose()
 
     def unit_of_work(self, taken: object = None) -> SqlAlchemyUnitOfWork:

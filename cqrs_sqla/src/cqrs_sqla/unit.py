@@ -15,8 +15,7 @@ from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import CommitInDoubt, NotProvided, UnitOfWorkRolledBack
 from cqrs_core.open_unit import works_here
 from cqrs_sqla.accepting import accept
-from cqrs_sqla.errors import SessionShared
-from cqrs_sqla.failures import is_lost
+from cqrs_sqla.errors import SessionShared, UnitClosed
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.rows import row_of
 from cqrs_sqla.writing import attach, detach, writer_of
@@ -60,6 +59,7 @@ class SqlAlchemyUnitOfWork:
         self._name = name
         self._session: AsyncSession | None = None
         self._is_own = taken is None
+        self._is_closed = False
         if taken is not None:
             self._adopt(taken)
 
@@ -75,6 +75,7 @@ class SqlAlchemyUnitOfWork:
 
         Raises:
             NotProvided: Something else is wanted.
+            UnitClosed: The unit has ended.
         """
         if wanted is not AsyncSession:
             raise NotProvided(wanted)
@@ -90,7 +91,9 @@ class SqlAlchemyUnitOfWork:
 
         Raises:
             UnpublishableEnvelope: One of them does not fit into the outbox. None was taken.
+            UnitClosed: The unit has ended.
         """
+        self._check_open()
         rows = [row_of(envelope, self._form) for envelope in envelopes]
         if rows:
             self._writer.add(self._open().sync_session, rows)
@@ -101,6 +104,7 @@ class SqlAlchemyUnitOfWork:
 
         Raises:
             InvalidOption: The group's name does not fit into the inbox.
+            UnitClosed: The unit has ended.
         """
 
         def accept_in(session: Session) -> set[uuid.UUID]:
@@ -129,6 +133,7 @@ class SqlAlchemyUnitOfWork:
 
     async def flush(self) -> None:
         """Write what waits to be written, the outbox too, within the transaction that stays open."""
+        self._check_open()
         if self._session is not None and self._session.in_transaction():
             await self._session.run_sync(self._writer.write)
 
@@ -146,7 +151,7 @@ class SqlAlchemyUnitOfWork:
 
     def _commit(self, session: Session) -> None:
         try:
-            self._writer.check()
+            self._writer.check(session)
             self._writer.write(session)
             with self._writer.ending():
                 self._end_well(session)
@@ -157,8 +162,13 @@ class SqlAlchemyUnitOfWork:
         try:
             session.commit()
         except Exception as error:
+            if self._writer.is_committed:
+                # A hook of the program, or what SQLAlchemy does afterwards. Repeated, it would take effect twice.
+                logger.exception("A unit of work was committed, and an error after that is passed over.")
+                _close_transaction(session)
+                return
             # All statements went before: what was lost is the answer to the commit.
-            if is_lost(error):
+            if self._writer.is_in_doubt:
                 raise CommitInDoubt(self._name) from error
             raise
 
@@ -169,17 +179,25 @@ class SqlAlchemyUnitOfWork:
 
     async def close(self) -> None:
         """Give the connection back; the session is closed for good, or left to its owner as it was."""
-        if self._session is None:
+        self._is_closed = True
+        session = self._session
+        if session is None:
             return
-        if self._session.in_transaction():
+        if session.in_transaction():
             await run_shielded(self._rollback)
         self._writer.failure = None
         if self._is_own:
-            self._session.sync_session.close()  # without a transaction it has no connection, so nothing is awaited
+            session.sync_session.close()  # without a transaction it has no connection, so nothing is awaited
         else:
-            detach(self._session.sync_session)
+            detach(session.sync_session)
+        self._session = None
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UnitClosed
 
     def _open(self) -> AsyncSession:
+        self._check_open()
         if self._session is None:
             session = AsyncSession(
                 self._engine,
@@ -206,6 +224,15 @@ class SqlAlchemyUnitOfWork:
                 # The connection does not go back to the pool, and the server undoes what it had begun.
                 logger.debug("A transaction could not be rolled back, so its connection is given up.", exc_info=True)
         self._writer.failure = None
+
+
+def _close_transaction(session: Session) -> None:
+    """Do what is left to do when a session has committed, and was interrupted then."""
+    transaction = session.get_transaction()
+    if transaction is not None:
+        transaction.close()
+    if session.expire_on_commit:
+        session.expire_all()
 
 
 def is_foreign(target: Session | sa.Connection) -> bool:

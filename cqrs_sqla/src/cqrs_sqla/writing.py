@@ -53,12 +53,15 @@ class SessionWriter:
     def write(self, session: Session) -> None:
         """Write what the session has changed, and what waits, within the transaction."""
         session.flush()
-        while waiting := self._buffer.waiting:
-            connection = session.connection(bind_arguments={"clause": self.tables.outbox})
-            # Forgotten only when written: after an error, a second commit must not leave them out.
-            for count in insert_rows(connection, self.tables.outbox, waiting):
-                self._buffer.written(count)
+        while self._buffer.waiting:
+            self.insert_waiting(session.connection(bind_arguments={"clause": self.tables.outbox}))
             session.flush()
+
+    def insert_waiting(self, connection: sa.Connection) -> None:
+        """Write what waits, and nothing else, on the connection that has the outbox."""
+        # Forgotten only when written: after an error, a second commit must not leave them out.
+        for count in insert_rows(connection, self.tables.outbox, self._buffer.waiting):
+            self._buffer.written(count)
 
     def before_commit(self, session: Session) -> None:
         """Called before a transaction or a savepoint ends well."""
