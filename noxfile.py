@@ -38,9 +38,13 @@ ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 OLDEST_AND_NEWEST = (PYTHONS[0], PYTHONS[-1])
+#: What no Python in between does otherwise than these two: what developers run, and how long things take.
+ENDS_ALONE = ["tests/benchmarks", "tests/mermaid", "tests/scripts", "tests/examples/test_shop_killed.py"]
 DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 #: The oldest SQLAlchemy that cqrs-sqla works with, and the newest, which the oldest Python does not have.
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
+#: It needs a driver, and one run of it will do.
+OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
 #: What `bench` measures the core and the outbox against, in an environment of its own.
 PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "aiobreaker==1.2.0", "asyncpg>=0.29"]
 
@@ -55,6 +59,12 @@ def install_checkout(session: nox.Session, *groups: str) -> None:
     """Install the four distributions, editable, and dependency groups, in one resolution."""
     editable = [argument for name in DISTRIBUTIONS for argument in ("--editable", f"./{name}")]
     session.install(*editable, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+def without(session: nox.Session, *paths: str) -> list[str]:
+    """Tell pytest to leave *paths* out, and on a Python in between all that two are enough for."""
+    left_out = [*paths, *([] if session.python in OLDEST_AND_NEWEST else ENDS_ALONE)]
+    return [f"--ignore={path}" for path in left_out]
 
 
 def build_distribution(session: nox.Session, name: str, dist: Path, *options: str) -> None:
@@ -104,8 +114,15 @@ def tests(session: nox.Session) -> None:
     install_checkout(session, "test")
     # Each Python its own file: sessions may run side by side.
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    elsewhere = ["tests/examples", "tests/plugins/test_distributions.py", "tests/sqla"]
-    paths = session.posargs or ["tests", *(f"--ignore={path}" for path in elsewhere)]
+    # By the sessions `databases`, `examples` and `plugins`.
+    elsewhere = [
+        "tests/sqla",
+        "tests/examples",
+        "tests/meta/test_documentation.py",
+        OUTBOX_BENCHMARK,
+        "tests/plugins/test_distributions.py",
+    ]
+    paths = session.posargs or ["tests", *without(session, *elsewhere)]
     session.run("coverage", "run", "-m", "pytest", *paths, env=coverage)
     options = ["--fail-under=0"] if session.posargs else ["--omit=*/cqrs_sqla/*"]
     session.run("coverage", "report", *options, env=coverage)
@@ -114,21 +131,25 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=OLDEST_AND_NEWEST)
 def databases(session: nox.Session) -> None:
     """
-    Run tests/sqla on every driver, under the oldest SQLAlchemy or the newest; arguments after -- go to pytest.
+    Run tests/sqla on every driver, under the oldest SQLAlchemy and the newest; arguments after -- go to pytest.
 
     The servers are those of `eval "$(scripts/services start)"`; without, SQLite alone is tested.
+    Under the newest, coverage is measured, and the benchmark of the outbox is tried.
     """
     install_checkout(session, "test-sqla")
     session.install(SQLALCHEMY[str(session.python)], "pip>=23.1")
-    environment = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    if session.python == PYTHONS[-1]:
-        other = new_environment(session, Path(session.create_tmp()).resolve() / "other")
-        packages = ["./cqrs_core", "./cqrs_sqla[asyncpg,mysql,psycopg,sqlite]", "sqlalchemy[asyncio]>=2.0,<2.1"]
-        session.run("python", "-m", "pip", "--python", other, "install", "--quiet", *packages)
-        environment["TEST_OTHER_SQLALCHEMY_PYTHON"] = other
+    if session.python == PYTHONS[0]:
+        # That the same lines are reached is measured once: it makes every call dearer.
+        session.run("pytest", *(session.posargs or ["tests/sqla"]))
+        return
+    other = new_environment(session, Path(session.create_tmp()).resolve() / "other")
+    packages = ["./cqrs_core", "./cqrs_sqla[asyncpg,mysql,psycopg,sqlite]", "sqlalchemy[asyncio]>=2.0,<2.1"]
+    session.run("python", "-m", "pip", "--python", other, "install", "--quiet", *packages)
+    coverage = str(Path(session.create_tmp()) / "coverage")
+    environment = {"COVERAGE_FILE": coverage, "TEST_OTHER_SQLALCHEMY_PYTHON": other}
     # SQLAlchemy calls back from greenlets.
     measure = ["coverage", "run", "--concurrency=greenlet,thread", "-m", "pytest"]
-    session.run(*measure, *(session.posargs or ["tests/sqla"]), env=environment)
+    session.run(*measure, *(session.posargs or ["tests/sqla", OUTBOX_BENCHMARK]), env=environment)
     is_whole = not session.posargs and {"TEST_POSTGRES_URL", "TEST_MARIADB_URL"} <= os.environ.keys()
     options = ["--include=*/cqrs_sqla/*", *([] if is_whole else ["--fail-under=0"])]
     session.run("coverage", "report", *options, env=environment)
@@ -136,7 +157,11 @@ def databases(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def core_alone(session: nox.Session) -> None:
-    """Install the core's wheel alone, outside the checkout: one distribution, nothing foreign loaded, tests pass."""
+    """
+    Install the core's wheel alone, outside the checkout: one distribution, nothing foreign loaded.
+
+    Its tests pass there, on the oldest Python and the newest; they run on each in `tests`.
+    """
     session.install("build[uv]", "pip>=23.1")
     with tempfile.TemporaryDirectory(prefix="core-alone-") as folder:
         outside = Path(folder).resolve()
@@ -147,6 +172,8 @@ def core_alone(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "--python", python, "install", "--quiet", "--no-index", str(wheel))
         session.run(python, "-I", "scripts/check_core_alone.py", external=True)
 
+        if session.python not in OLDEST_AND_NEWEST and not session.posargs:
+            return
         tools = nox.project.dependency_groups(PYPROJECT, "test-core")
         session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *tools)
         shutil.copy("pyproject.toml", outside)  # pytest's settings
@@ -169,7 +196,10 @@ def plugins(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run every example, every Python block of the README and the docs, and the suite for brokers on the plug-in."""
     install_checkout(session, "test", "test-sqla")
-    session.run("pytest", *(session.posargs or ["tests/examples", "tests/meta/test_documentation.py"]))
+    paths = ["tests/examples", "tests/meta/test_documentation.py", *without(session)]
+    if session.python not in OLDEST_AND_NEWEST:
+        paths += ["-k", "not postgresql and not mariadb"]  # as in `databases`
+    session.run("pytest", *(session.posargs or paths))
     session.install("./examples/write_a_plugin")
     session.run("pytest", "examples/write_a_plugin/tests")
 

@@ -48,10 +48,10 @@ def export(service: Service, server: Server) -> None:
 def start(control: Control, services: Sequence[Service], install: Callable[[Sequence[str]], None]) -> bool:
     """Start all that can be had, installing what is missing, and answer whether that is everything."""
     all_run = True
-    missing = [service for service in services if service.installed_at() is None]
+    missing = [package for service in services for package in service.missing_packages()]
     if missing:
         try:
-            install([package for service in missing for package in service.packages])
+            install(missing)
         except ServiceError as problem:
             all_run = False
             say(f"scripts/services: {problem}")

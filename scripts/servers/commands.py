@@ -51,11 +51,20 @@ def spawn(
     Raises:
         ServiceError: It cannot be run.
     """
+    # Where TMPDIR of this process leads, as in a session of nox, *account* need not be let in.
+    environment = {**os.environ, "TMPDIR": str(data)}
     # Not the streams of this process: $(scripts/services start) waits until the last who has them closes them.
     # A session of its own: Ctrl-C at the terminal is not for the server.
     try:
         return subprocess.Popen(
-            command, cwd=data, stdin=stdin, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, **account
+            command,
+            cwd=data,
+            env=environment,
+            stdin=stdin,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **account,
         )
     except OSError as error:  # not for this machine; or this account may not reach its data, or the program
         raise ServiceError(f"{command[0]} cannot be run in {data}: {error}") from error

@@ -45,6 +45,7 @@ class Control:
         ports: Proposes a port for the next server.
         prepared_within_s: How long each step may take that prepares the data of a server.
         ready_within_s: How long a server may take to answer for the first time.
+        answers_within_s: How long one that runs may take to answer, on a busy machine, before it counts as frozen.
         ends_within_s: How long a server may take to end when asked, before it is killed.
 
     Raises:
@@ -59,6 +60,7 @@ class Control:
         patience: Patience | None = None,
         prepared_within_s: float = 120,
         ready_within_s: float = 30,
+        answers_within_s: float = 10,
         ends_within_s: float = 10,
     ) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -68,6 +70,7 @@ class Control:
         self._patience = patience or Patience()
         self._prepared_within_s = prepared_within_s
         self._ready_within_s = ready_within_s
+        self._answers_within_s = answers_within_s
         self._ends_within_s = ends_within_s
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -87,7 +90,14 @@ class Control:
             return None
 
     def answers(self, service: Service, server: Server) -> bool:
-        """Answer whether *server* serves requests now."""
+        """Answer whether *server* serves requests, now or soon; one that has ended does not."""
+        is_decided = self._patience.wait(
+            lambda: not is_running(server) or self._is_ready(service, server), within_s=self._answers_within_s
+        )
+        return is_decided and is_running(server)
+
+    @staticmethod
+    def _is_ready(service: Service, server: Server) -> bool:
         try:
             return service.is_ready(server)
         except OSError:
@@ -170,7 +180,7 @@ class Control:
     def _is_up(self, service: Service, process: subprocess.Popen[bytes], server: Server) -> bool:
         """Wait until the server answers, or has ended; answer which."""
         if not self._patience.wait(
-            lambda: process.poll() is not None or self.answers(service, server), within_s=self._ready_within_s
+            lambda: process.poll() is not None or self._is_ready(service, server), within_s=self._ready_within_s
         ):
             raise ServiceError(
                 f"{service.name} was not ready after {self._ready_within_s} s. It said: {self._said(service)}"

@@ -9,7 +9,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from .processes import parent
-from .service import Server, Service, Step
+from .service import Server, Service, Step, Tool
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -91,4 +91,5 @@ POSTGRES = Service(
     # container may never do so. Whether one of its children lives on, the next server sees by the shared memory.
     leftovers=("postmaster.pid",),
     ends_on=SIGINT,  # SIGTERM would wait until the last client leaves
+    tools=(Tool("pgbouncer", package="pgbouncer"),),  # a test has one for each of its modes
 )

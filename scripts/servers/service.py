@@ -41,6 +41,14 @@ class Step:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program that tests start by themselves, in front of a service, and the Debian package that brings it."""
+
+    program: str
+    package: str
+
+
 def no_steps(_program: str, _data: Path) -> list[Step]:
     """Answer what has to be done for a server that needs nothing but an empty folder."""
     return []
@@ -71,6 +79,7 @@ class Service:
         leftovers: Files in the data by which a killed server keeps the next from starting; they are removed between
             the two.
         ends_on: What asks the server to end soon, whoever is connected.
+        tools: What is installed along with it.
     """
 
     name: str
@@ -85,14 +94,24 @@ class Service:
     places: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()
     ends_on: Signals = SIGTERM
+    tools: tuple[Tool, ...] = ()
 
     def installed_at(self) -> str | None:
         """Answer the path of the program; None when it is not installed."""
-        # Debian keeps servers where only root's PATH looks, and some where no PATH does.
-        places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]
-        for pattern in self.places:
-            places += sorted(map(str, Path("/").glob(pattern)), reverse=True)
-        return shutil.which(self.program, path=os.pathsep.join(places))
+        return _find(self.program, self.places)
+
+    def missing_packages(self) -> list[str]:
+        """Answer the packages of what is not installed, be it the program or a tool."""
+        missing = [] if self.installed_at() else list(self.packages)
+        return missing + [tool.package for tool in self.tools if _find(tool.program) is None]
+
+
+def _find(program: str, patterns: Sequence[str] = ()) -> str | None:
+    # Debian keeps servers where only root's PATH looks, and some where no PATH does.
+    places = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"]
+    for pattern in patterns:
+        places += sorted(map(str, Path("/").glob(pattern)), reverse=True)
+    return shutil.which(program, path=os.pathsep.join(places))
 
 
 class ServiceError(RuntimeError):

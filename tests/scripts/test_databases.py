@@ -95,7 +95,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
     """One of its own, for a test that ends it."""
-    database = Database(request.param, folder, Control(folder))
+    database = Database(request.param, folder, Control(folder, answers_within_s=3))
     yield database
     database.control.stop(database.service)
 

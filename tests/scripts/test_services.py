@@ -25,7 +25,7 @@ from servers.control import ATTEMPTS, Control, free_port
 from servers.folders import usual_folder
 from servers.processes import Patience, beginning, is_running
 from servers.redis import REDIS
-from servers.service import Server, Service, ServiceError, Step
+from servers.service import Server, Service, ServiceError, Step, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -259,7 +259,7 @@ def test_a_server_that_was_killed_is_started_again(machine: Machine) -> None:
 def test_a_server_that_no_longer_answers_is_replaced(machine: Machine) -> None:
     """A test may have frozen it and gone; it takes connections still, because the kernel does."""
     service = fake(is_ready=lambda server: tells_its_pid(server, timeout_s=0.1))
-    control = machine.control(service)
+    control = machine.control(service, answers_within_s=0)
     frozen = control.start(service)
     os.kill(frozen.pid, signal.SIGSTOP)
 
@@ -267,6 +267,17 @@ def test_a_server_that_no_longer_answers_is_replaced(machine: Machine) -> None:
 
     assert frozen != server
     assert not is_running(frozen)
+
+
+def test_a_server_that_is_slow_to_answer_is_kept(machine: Machine) -> None:
+    """On a busy machine; others are at work with it."""
+    answered = iter([True, False, False, True])
+    service = fake(is_ready=lambda _: next(answered))
+    clock = Clock()
+    control = machine.control(service, patience=Patience(clock=clock, sleep=clock.sleep))
+    server = control.start(service)
+
+    assert server == control.start(service)
 
 
 def test_what_was_written_when_the_machine_went_down_is_forgotten(machine: Machine) -> None:
@@ -307,6 +318,18 @@ def test_data_is_prepared_once_step_by_step(machine: Machine) -> None:
     assert [("second", "what it was told")] == [
         (path.name, path.read_text()) for path in (machine.folder / service.name / "data").iterdir()
     ]
+
+
+def test_temporary_files_go_where_its_account_may_write(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TMPDIR of whoever starts it, be it that of a session of nox, may be closed to it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "closed"))
+    service = replace(fake(), prepare=lambda *_: [Step(python("import tempfile; tempfile.mkstemp('.made')"))])
+
+    machine.control(service).start(service)
+
+    assert [".made"] == [path.suffix for path in (machine.folder / service.name / "data").iterdir()]
 
 
 def test_a_step_that_fails_is_quoted(machine: Machine) -> None:
@@ -575,6 +598,31 @@ def test_what_is_missing_is_installed_first(machine: Machine, tmp_path: Path) ->
     assert 0 == run(machine, "start", services=[service], install=install)
 
     assert ["fake-server"] == installed
+
+
+def test_missing_tools_are_installed_too(machine: Machine) -> None:
+    """Those that are there, and the server itself, are not installed again."""
+    tools = (Tool("no-such-tool", package="tool-package"), Tool(sys.executable, package="python"))
+    installed: list[str] = []
+
+    assert 0 == run(machine, "start", services=[replace(fake(), tools=tools)], install=installed.extend)
+
+    assert ["tool-package"] == installed
+
+
+def test_without_a_tool_the_server_starts_and_the_start_has_failed(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def install(packages: Sequence[str]) -> None:
+        raise ServiceError(f"no {packages[0]}")
+
+    service = replace(fake(), tools=(Tool("no-such-tool", package="tool-package"),))
+
+    assert 1 == run(machine, "start", services=[service], install=install)
+
+    printed = capsys.readouterr()
+    assert printed.out.startswith("export TEST_FAKE_URL=")
+    assert "scripts/services: no tool-package" in printed.err
 
 
 def test_what_cannot_be_installed_does_not_keep_the_rest_from_starting(
