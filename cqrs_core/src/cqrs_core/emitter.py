@@ -97,6 +97,7 @@ class EventEmitter:
         #: For events that arrive: who acknowledges them has to know of every error, whatever the policy is.
         self._follow_up_arrival = partial(self._follow_up, is_arrival=True)
         self._needs_scope = False
+        self._has_units = False
         #: Handlers run as they come, if nothing is put around them. Not so if they may run side by side, or if the
         #: first that fails ends the rest: then all wait for their turn.
         self._is_plain = True
@@ -141,7 +142,8 @@ class EventEmitter:
         self._bound.clear()
         self._plans.clear()
         self._arrival_plans.clear()
-        self._is_plain = self._max_concurrent == 1 and not self._units.are_used
+        self._has_units = self._units.are_used
+        self._is_plain = self._max_concurrent == 1 and not self._has_units
         for bound in self._event_map:
             guard = partial(self._guarded, bound) if bound.policies.are_used else None
             reaction = Reaction(bound.handler, (*self._middlewares, *bound.middlewares), guard)
@@ -183,7 +185,7 @@ class EventEmitter:
             EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
         """
         if resolve is None:
-            if self._units.are_used:
+            if self._has_units:
                 return self._emit_in_unit(events)
             if self._needs_scope:
                 return self._emit_in_scope(events, response)
@@ -209,10 +211,8 @@ class EventEmitter:
             InvalidOption: There is no storage, and so no inbox.
         """
         plan = self._arrival_plans.get(type(event)) or self._plan_to_deliver(event)
-        if self._units.are_used:
-            return self._deliver_in_unit(plan, event, accepting)
-        if accepting is not None:
-            raise InvalidOption("message_id", accepting[1][0], "left out: there is no storage that could remember it")
+        if self._has_units or accepting is not None:
+            return self._deliver_once(plan, event, accepting)
         if self._needs_scope:
             return self._deliver_in_scope(plan, event)
         return plan(event, None, self._resolve, None, self._follow_up_arrival, None)  # type: ignore[return-value]  # None
@@ -253,6 +253,11 @@ class EventEmitter:
                 await self.emit(events, unit.resolve)
             return
         await self._units.run(lambda unit: self.emit(events, unit.resolve))
+
+    def _deliver_once(self, plan: Plan, event: Event, accepting: Accepting | None) -> Coroutine[Any, Any, None]:
+        if accepting is not None and not self._has_units:
+            raise InvalidOption("message_id", accepting[1][0], "left out: there is no storage that could remember it")
+        return self._deliver_in_unit(plan, event, accepting)
 
     async def _deliver_in_unit(self, plan: Plan, event: Event, accepting: Accepting | None) -> None:
         unit = self._units.current(type(event))
@@ -295,7 +300,7 @@ class EventEmitter:
         self, outcome: Outcome, resolve: Resolve, response: object, *, is_arrival: bool = False
     ) -> None:
         """Handle, level by level, what events have led to; then publish, and then tell what went wrong."""
-        unit = self._units.current(Event) if self._units.are_used else None
+        unit = self._units.current(Event) if self._has_units else None
         is_raising = self._on_error == "raise" or is_arrival
         await self._run(outcome, resolve, unit, is_raising=is_raising)
         for _ in range(self._max_depth):

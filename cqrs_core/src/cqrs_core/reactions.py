@@ -144,6 +144,12 @@ def put_off(reactions: Sequence[Reaction]) -> Plan:
     return plan
 
 
+def wait_behind(outcome: Outcome, event: Event, cause: Cause | None, reactions: Sequence[Reaction]) -> Outcome:
+    """Let handlers wait for their turn. Not in the plan itself: a comprehension makes its names dearer there."""
+    outcome.jobs.extend([Job(event, cause, reaction) for reaction in reactions])
+    return outcome
+
+
 def one_after_the_other(reactions: Sequence[Reaction], makers: Sequence[Callable[[], Any] | None]) -> Plan:
     """
     Make the plan for handlers without anything around them: the usual case, and so with as few calls as can be.
@@ -164,8 +170,7 @@ def one_after_the_other(reactions: Sequence[Reaction], makers: Sequence[Callable
     ) -> Outcome | None:
         if outcome is not None and outcome.jobs:
             # Handlers of an earlier event wait for their turn: these come after them.
-            outcome.jobs.extend(Job(event, cause, reaction) for reaction in reactions)
-            return outcome
+            return wait_behind(outcome, event, cause, reactions)
         for handler_class, make in pairs:
             handler: Any = None
             try:
