@@ -1,0 +1,185 @@
+"""Where the members of a group begin, how far they have come, and what to do when that is not there any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiokafka.errors import KafkaError
+
+from cqrs_core.errors import BrokerUnavailable
+from cqrs_kafka.patience import TooSlow
+from cqrs_kafka.progress import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aiokafka import TopicPartition
+
+    from cqrs_kafka.member import Member
+    from cqrs_kafka.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+_SETTLE_S = 5.0
+
+
+class Positions:
+    """
+    The offsets of the partitions that a member has.
+
+    Attributes:
+        starts: What came next in each partition before this member joined: there a group begins that is new.
+    """
+
+    def __init__(self, member: Member, owned: Mapping[str, Progress]) -> None:
+        self.starts: Mapping[TopicPartition, int] = {}
+        self._member = member
+        self._owned = owned
+        self._committing = asyncio.Lock()
+        self._answers: dict[TopicPartition, tuple[int | None, float]] = {}
+
+    def of(self, partition: TopicPartition) -> Progress | None:
+        """Find what is known of a partition that the member has."""
+        return self._owned.get(name_of(partition))
+
+    async def settle(self) -> None:
+        """
+        Make sure that Kafka knows of every partition how far the group has come.
+
+        Where it has not begun, it begins where this member found the end before it joined; a partition that was not
+        there then is new, and nothing in it is older than the group.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+            KafkaError: The member has lost its partitions.
+            TooSlow: No answer came in time.
+        """
+        owned = [progress for progress in self._owned.values() if progress.committed is None]
+        found = await asyncio.gather(*(self._member.committed(progress.partition) for progress in owned))
+        begun: dict[TopicPartition, int] = {}
+        for progress, committed in zip(owned, found, strict=True):
+            start = committed
+            if start is None:
+                start = self.starts.get(progress.partition)
+                if start is None:
+                    start = await self._member.first_offset(progress.partition)
+                begun[progress.partition] = start
+            else:
+                progress.committed = committed
+            if progress.next_offset is None:
+                progress.moved_to(start)
+                if committed is None and self._member.is_assigned(progress.partition):
+                    self._member.seek(progress.partition, start)
+        if begun:
+            await self._member.commit(begun, _SETTLE_S)
+            self._note(begun)
+
+    async def commit(self, within_s: float) -> None:
+        """Tell Kafka what is done; if it cannot be told, that is tried again, or comes again."""
+        async with self._committing:
+            offsets = {
+                progress.partition: done
+                for progress in self._owned.values()
+                if progress.committed is not None and (done := progress.to_commit) is not None
+            }
+            if not offsets:
+                return
+            try:
+                await self._member.commit(offsets, within_s)
+            except (KafkaError, TooSlow) as error:
+                logger.warning("What is done could not be committed, and may come again: %r", error)
+                return
+            self._note(offsets)
+
+    def _note(self, committed: Mapping[TopicPartition, int]) -> None:
+        for partition, offset in committed.items():
+            progress = self.of(partition)
+            if progress is not None:
+                progress.committed = offset
+
+    async def begin_anew(self, lost: Mapping[TopicPartition, int]) -> None:
+        """
+        Go on with the oldest message that is kept, where the one that comes next is kept no more.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+        """
+        for partition, offset in lost.items():
+            first = await self._member.first_offset(partition)
+            logger.error(
+                "Messages are lost: offset %d of %s, partition %d, is not kept any more, or not yet there again. The "
+                "oldest is %d, and it goes on with that. Consume faster, or raise the topic's retention.ms.",
+                offset,
+                partition.topic,
+                partition.partition,
+                first,
+                extra={"topic": partition.topic, "partition": partition.partition, "offset": offset, "first": first},
+            )
+            progress = self.of(partition)
+            if progress is not None and self._member.is_assigned(partition):
+                progress.moved_to(first)
+                self._member.seek(partition, first)
+
+    async def step_over(self, partitions: Iterable[TopicPartition], error: Exception) -> None:
+        """
+        Find the record of which aiokafka can make nothing, and go on behind it.
+
+        Only the name of a header that is not UTF-8 does that; keys, values and bodies may be any bytes. The records
+        before it, which aiokafka had read when it failed, are read again.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+        """
+        for partition in partitions:
+            if self._member.is_assigned(partition):
+                self._member.seek(partition, await self._member.position(partition))
+        for partition in partitions:
+            await self._probe(partition, error)
+
+    async def _probe(self, partition: TopicPartition, error: Exception) -> None:
+        if not self._member.is_assigned(partition):
+            return
+        offset = await self._member.position(partition)
+        try:
+            found = await self._member.poll([partition], limit=1, wait_s=_PROBE_S)
+        except type(error):
+            logger.error(  # noqa: TRY400 - the traceback of the error that came first
+                "The message at offset %d of %s, partition %d, is left out: the client cannot read it.",
+                offset,
+                partition.topic,
+                partition.partition,
+                exc_info=error,
+                extra={"topic": partition.topic, "partition": partition.partition, "offset": offset},
+            )
+            offset += 1
+            progress = self.of(partition)
+            if progress is not None:
+                progress.moved_to(offset)
+        else:
+            if not found:
+                return
+        if self._member.is_assigned(partition):
+            self._member.seek(partition, offset)  # what was found is read again, with the others
+
+    def check_answers(self, partitions: Iterable[TopicPartition], within_s: float) -> None:
+        """
+        Look whether brokers still answer: aiokafka would wait for ever without a word.
+
+        Raises:
+            BrokerUnavailable: None has answered for so long about any of *partitions*.
+        """
+        now = asyncio.get_running_loop().time()
+        silent_s: list[float] = []
+        for partition in partitions:
+            answered_at = self._member.answered_at(partition)
+            known = self._answers.get(partition)
+            if known is None or known[0] != answered_at:
+                known = self._answers[partition] = answered_at, now
+            silent_s.append(now - known[1])
+        if silent_s and min(silent_s) > within_s:
+            raise BrokerUnavailable(f"Kafka: no broker has answered for {min(silent_s):.0f} s.")
+
+
+_PROBE_S = 1.0

@@ -1,0 +1,293 @@
+"""One member of a group, as the consumer of the core sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+from aiokafka import errors as kafka
+
+from cqrs_core.broker import Delivery
+from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
+from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.member import Listener, Member
+from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.positions import Positions
+from cqrs_kafka.progress import Progress
+from cqrs_kafka.records import envelope_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+
+    from cqrs_core.broker import OnRevoked, SendOutcome
+    from cqrs_kafka.settings import KafkaSettings
+
+    PartitionsOf = Callable[[str], Awaitable[list[int] | SendOutcome]]
+
+logger = logging.getLogger(__name__)
+
+#: How long one question for messages waits; between two, it is looked whether the broker is still there.
+_POLL_S = 1.0
+_COMMIT_S = 5.0
+_LAST_COMMIT_S = 3.0
+
+
+class KafkaSubscription:
+    """One member of a group: a :class:`cqrs_core.broker.Subscription`."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        on_revoked: OnRevoked,
+        *,
+        on_closed: Callable[[KafkaSubscription], None],
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._on_revoked = on_revoked
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._member = Member(settings, group)
+        self._owned: dict[str, Progress] = {}
+        self._positions = Positions(self._member, self._owned)
+        self._is_open = True
+        self._is_dealing = True  # until partitions are assigned
+        self._settled = asyncio.Event()
+        self._change = asyncio.Event()  # whenever receive() has to look again
+        self._commit_now = asyncio.Event()
+        self._committer: asyncio.Task[None] | None = None
+        self._acknowledged = 0
+
+    async def join(self, topics: Sequence[str], partitions_of: PartitionsOf) -> None:
+        """
+        Join the group, and return when it is settled where it begins.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+            UnknownTopic: There is no such topic.
+        """
+        try:
+            partitions = [
+                TopicPartition(topic, number) for topic in topics for number in await self._find(topic, partitions_of)
+            ]
+            await self._member.connect()
+            # Before joining: whoever joins later finds an end that lies not before this one.
+            self._positions.starts = await self._member.end_offsets(partitions)
+            self._member.join(topics, Listener(self._revoke, self._assign))
+            self._committer = self._loop.create_task(self._keep_committing())
+            await self._until_settled()
+        except BaseException:
+            await self.close()
+            raise
+
+    # What users call --------------------------------------------------------------------------------------------------
+
+    async def receive(self, limit: int) -> Sequence[Delivery]:
+        """
+        As :meth:`cqrs_core.broker.Subscription.receive`.
+
+        Raises:
+            BrokerUnavailable: No broker answered for ``unavailable_after_s``.
+            SubscriptionClosed: It is closed, or was while this waited.
+            InvalidOption: *limit* is less than 1.
+        """
+        if limit < 1:
+            raise InvalidOption("limit", limit, "at least 1")
+        await asyncio.sleep(0)  # others run, and a cancellation arrives, however much there is to do
+        while True:
+            if not self._is_open:
+                raise SubscriptionClosed(self._group)
+            deliveries = self._take(limit)
+            if deliveries:
+                return deliveries
+            self._change.clear()
+            await self._poll(limit)
+
+    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """As :meth:`cqrs_core.broker.Subscription.acknowledge`; it is committed soon, and before anything is lost."""
+        for delivery in deliveries:
+            progress = self._owned.get(delivery.partition)
+            if progress is None:
+                continue
+            was_wanted = progress.is_wanted
+            if progress.acknowledged(int(delivery.position.rpartition("/")[2])):
+                self._acknowledged += 1
+            if progress.is_wanted and not was_wanted:
+                self._change.set()
+        if self._acknowledged >= self._settings.commit_every:
+            self._acknowledged = 0
+            self._commit_now.set()
+
+    def pause(self, partition: str) -> None:
+        """As :meth:`cqrs_core.broker.Subscription.pause`."""
+        if partition in self._owned:
+            self._owned[partition].is_paused = True
+
+    def resume(self, partition: str) -> None:
+        """As :meth:`cqrs_core.broker.Subscription.resume`."""
+        if partition in self._owned:
+            self._owned[partition].is_paused = False
+            self._change.set()
+
+    async def close(self) -> None:
+        """As :meth:`cqrs_core.broker.Subscription.close`, within ten seconds, even if the broker is frozen."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._change.set()
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.wait({self._committer})
+        await self._positions.commit(_LAST_COMMIT_S)
+        await self._member.leave()
+        self._owned.clear()
+        self._on_closed(self)
+
+    # Receiving --------------------------------------------------------------------------------------------------------
+
+    def _take(self, limit: int) -> list[Delivery]:
+        taken: list[Delivery] = []
+        for progress in self._owned.values():
+            while progress.held and len(taken) < limit and not (progress.is_paused or progress.is_leaving):
+                taken.append(progress.held.popleft())
+        return taken
+
+    async def _poll(self, limit: int) -> None:
+        """Wait for messages, and hold them, or for a change that lets others be waited for."""
+        wanted = [progress.partition for progress in self._owned.values() if progress.is_wanted]
+        if self._is_dealing or not wanted:
+            await self._change.wait()
+            return
+        try:
+            # What has come already is there without waiting.
+            records = await self._member.poll(wanted, limit=limit, wait_s=0)
+            self._hold(records)
+            if not records and not await self._wait(wanted, limit):
+                self._positions.check_answers(wanted, self._settings.unavailable_after_s)
+        except BrokerUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is looked at
+            await self._recover(error, wanted)
+
+    async def _wait(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
+        """Wait for messages, or a change; gives whether there was either."""
+        polling = self._loop.create_task(self._member.poll(wanted, limit=limit, wait_s=_POLL_S))
+        polling.add_done_callback(self._hold_polled)
+        changing = self._loop.create_task(self._change.wait())
+        try:
+            await asyncio.wait({polling, changing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changing.cancel()
+            polling.cancel()
+        return changing.done() or not polling.done() or bool(polling.result())
+
+    def _hold_polled(self, polling: asyncio.Task[Mapping[TopicPartition, list[Any]]]) -> None:
+        # Here and not where it is waited for: that may be cancelled just when something has come.
+        if not polling.cancelled() and polling.exception() is None:
+            self._hold(polling.result())
+
+    def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
+        for partition, found in records.items():
+            progress = self._positions.of(partition)
+            if progress is None or progress.is_leaving:
+                continue  # it was taken away just then
+            for record in found:
+                progress.received(record.offset)
+                position = f"{record.partition}/{record.offset}"
+                progress.held.append(Delivery(envelope_of(record), progress.name, position))
+
+    async def _recover(self, error: Exception, wanted: Iterable[TopicPartition]) -> None:
+        """
+        Do what can be done about *error*, so that the next poll goes on.
+
+        Raises:
+            BrokerUnavailable: Nothing but to try again later.
+        """
+        if isinstance(error, kafka.OffsetOutOfRangeError):
+            await self._positions.begin_anew(error.args[0])
+        elif isinstance(error, kafka.NoOffsetForPartitionError):
+            await self._settle()
+        elif isinstance(error, kafka.ConsumerStoppedError):
+            self._is_open = False
+        elif isinstance(error, kafka.KafkaError):
+            raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
+        else:
+            await self._positions.step_over(wanted, error)
+
+    # Partitions come and go -------------------------------------------------------------------------------------------
+
+    async def _assign(self, partitions: Collection[TopicPartition]) -> None:
+        for partition in partitions:
+            progress = Progress(partition)
+            self._owned[progress.name] = progress
+        self._is_dealing = False
+        self._change.set()
+        await self._settle()
+
+    async def _revoke(self, _partitions: Collection[TopicPartition]) -> None:
+        """Let all go: Kafka's older protocol, which aiokafka speaks, deals out everything anew."""
+        self._settled.clear()
+        self._is_dealing = True
+        for progress in self._owned.values():
+            progress.is_leaving = True
+            progress.held.clear()
+        names = list(self._owned)
+        if names and self._is_open:
+            await self._tell(names)
+        await self._positions.commit(_COMMIT_S)
+        self._owned.clear()
+
+    async def _tell(self, names: Sequence[str]) -> None:
+        try:
+            await within(self._settings.rebalance_timeout_s, _call(self._on_revoked, names))
+        except (Exception, TooSlow):
+            logger.exception(
+                "on_revoked of a member of the group %r failed. Its partitions go all the same: %s.",
+                self._group,
+                ", ".join(names),
+                extra={"group": self._group},
+            )
+
+    async def _settle(self) -> None:
+        try:
+            await self._positions.settle()
+        except (BrokerUnavailable, kafka.KafkaError, TooSlow) as error:
+            logger.debug("It is not settled yet where the group %s begins: %r", self._group, error)
+        else:
+            self._settled.set()
+
+    async def _until_settled(self) -> None:
+        within_s = self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
+        try:
+            await within(within_s, self._settled.wait())
+        except TooSlow as error:
+            raise BrokerUnavailable(
+                f"Kafka: the group {self._group!r} did not let a new member in within {within_s:g} s."
+            ) from error
+
+    async def _keep_committing(self) -> None:
+        while True:
+            with contextlib.suppress(TooSlow):
+                await within(self._settings.commit_interval_s, self._commit_now.wait())
+            self._commit_now.clear()
+            if not self._is_dealing:
+                if not self._settled.is_set():
+                    await self._settle()
+                await self._positions.commit(_COMMIT_S)
+
+    @staticmethod
+    async def _find(topic: str, partitions_of: PartitionsOf) -> list[int]:
+        found = await partitions_of(topic)
+        if isinstance(found, list):
+            return found
+        if isinstance(found.error, BrokerUnavailable):
+            raise found.error
+        raise UnknownTopic(topic) from found.error
+
+
+async def _call(on_revoked: OnRevoked, names: Sequence[str]) -> None:
+    await on_revoked(names)
