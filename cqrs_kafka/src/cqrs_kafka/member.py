@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.connections import connection_options
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -52,6 +52,7 @@ class Member:
     """One consumer of aiokafka in a group. It commits what it is told to, and begins where it is told to."""
 
     def __init__(self, settings: KafkaSettings, group: str) -> None:
+        self._committing: asyncio.Future[None] | None = None
         heartbeat_s = min(_LONGEST_HEARTBEAT_S, settings.session_timeout_s / _HEARTBEATS)
         self._settings = settings
         self._made = AIOKafkaConsumer(
@@ -121,8 +122,19 @@ class Member:
         """
         assigned: set[TopicPartition] = self._made.assignment()
         owned = {partition: offset for partition, offset in offsets.items() if partition in assigned}
-        if owned:
-            await within(within_s, self._made.commit(owned))
+        if not owned:
+            return
+        if self._committing is not None and not self._committing.done():
+            await asyncio.wait({self._committing}, timeout=within_s)
+            if not self._committing.done():
+                raise TooSlow("an earlier commit is not done")
+        # Not cancelled when it is late: aiokafka shields the request, and asyncio would complain of what becomes of it.
+        self._committing = asyncio.ensure_future(self._made.commit(owned))
+        self._committing.add_done_callback(look_at)
+        await asyncio.wait({self._committing}, timeout=within_s)
+        if not self._committing.done():
+            raise TooSlow(f"not done after {within_s:.1f} s")
+        self._committing.result()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on at *offset*."""
@@ -173,6 +185,9 @@ class Member:
         except (KafkaError, OSError, TooSlow) as error:
             logger.debug("A consumer did not stop by itself: %r", error)
             await self._abandon()
+        if self._committing is not None and not self._committing.done():
+            self._committing.cancel()
+            await asyncio.wait({self._committing}, timeout=1)
 
     async def _abandon(self) -> None:
         """

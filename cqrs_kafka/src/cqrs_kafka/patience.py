@@ -27,7 +27,7 @@ async def within(seconds: float, work: Coroutine[object, object, T]) -> T:
     finally:
         was_done = task.done()
         if not was_done:
-            task.add_done_callback(_look_at)
+            task.add_done_callback(look_at)
             task.cancel()
             await asyncio.wait({task}, timeout=_GRACE_S)
     if not was_done:
@@ -41,6 +41,7 @@ class TooSlow(Exception):
     """Something was not done in time. Not a TimeoutError, which the work itself may raise."""
 
 
-def _look_at(task: asyncio.Task[T]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody else will, and asyncio would complain
+def look_at(future: asyncio.Future[T]) -> None:
+    """Look whether *future* failed: perhaps nobody else does, and asyncio would complain."""
+    if not future.cancelled():
+        future.exception()

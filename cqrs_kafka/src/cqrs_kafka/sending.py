@@ -15,7 +15,7 @@ from cqrs_kafka import verdicts
 from cqrs_kafka.connections import RETRY_BACKOFF_S
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.partitions import partition_of
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import TooSlow, look_at, within
 from cqrs_kafka.producers import Supply
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Sender:
             sending = await within(deadline - self._loop.time(), producer.send(batch, partition))
         except (KafkaError, TooSlow) as error:
             return _NotHandedOver(repr(error))
-        sending.add_done_callback(_look_at)
+        sending.add_done_callback(look_at)
         done, _ = await asyncio.wait({sending}, timeout=max(0.0, deadline - self._loop.time()))
         if not done:
             return TooSlow(f"no answer within {self._settings.delivery_timeout_s:g} s")
@@ -260,11 +260,6 @@ def _load(lane: Lane, batch: Any) -> list[Parcel]:  # noqa: ANN401 - aiokafka's
             if loaded:
                 break
     return loaded
-
-
-def _look_at(future: asyncio.Future[object]) -> None:
-    if not future.cancelled():
-        future.exception()  # perhaps nobody else does, and asyncio would complain
 
 
 def _exception_of(future: asyncio.Future[object]) -> Exception | None:
