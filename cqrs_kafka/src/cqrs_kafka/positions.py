@@ -122,47 +122,6 @@ class Positions:
                 progress.moved_to(first)
                 self._member.seek(partition, first)
 
-    async def step_over(self, partitions: Iterable[TopicPartition], error: Exception) -> None:
-        """
-        Find the record of which aiokafka can make nothing, and go on behind it.
-
-        Only the name of a header that is not UTF-8 does that; keys, values and bodies may be any bytes. The records
-        before it, which aiokafka had read when it failed, are read again.
-
-        Raises:
-            BrokerUnavailable: No broker answers.
-        """
-        for partition in partitions:
-            if self._member.is_assigned(partition):
-                self._member.seek(partition, await self._member.position(partition))
-        for partition in partitions:
-            await self._probe(partition, error)
-
-    async def _probe(self, partition: TopicPartition, error: Exception) -> None:
-        if not self._member.is_assigned(partition):
-            return
-        offset = await self._member.position(partition)
-        try:
-            found = await self._member.poll([partition], limit=1, wait_s=_PROBE_S)
-        except type(error):
-            logger.error(  # noqa: TRY400 - the traceback of the error that came first
-                "The message at offset %d of %s, partition %d, is left out: the client cannot read it.",
-                offset,
-                partition.topic,
-                partition.partition,
-                exc_info=error,
-                extra={"topic": partition.topic, "partition": partition.partition, "offset": offset},
-            )
-            offset += 1
-            progress = self.of(partition)
-            if progress is not None:
-                progress.moved_to(offset)
-        else:
-            if not found:
-                return
-        if self._member.is_assigned(partition):
-            self._member.seek(partition, offset)  # what was found is read again, with the others
-
     def check_answers(self, partitions: Iterable[TopicPartition], within_s: float) -> None:
         """
         Look whether brokers still answer: aiokafka would wait for ever without a word.
@@ -180,6 +139,3 @@ class Positions:
             silent_s.append(now - known[1])
         if silent_s and min(silent_s) > within_s:
             raise BrokerUnavailable(f"Kafka: no broker has answered for {min(silent_s):.0f} s.")
-
-
-_PROBE_S = 1.0

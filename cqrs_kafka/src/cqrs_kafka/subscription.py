@@ -18,6 +18,7 @@ from cqrs_kafka.patience import TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
 from cqrs_kafka.records import envelope_of
+from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -216,7 +217,7 @@ class KafkaSubscription:
         elif isinstance(error, kafka.KafkaError):
             raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
         else:
-            await self._positions.step_over(wanted, error)
+            await step_over(self._member, wanted, error, self._hold)
 
     # Partitions come and go -------------------------------------------------------------------------------------------
 
