@@ -5,6 +5,8 @@ A message on its way out: :mod:`.broker` → :mod:`.sending` (a lane for each pa
 sent, :mod:`.records` and :mod:`.partitions`) → :mod:`.producers` (aiokafka) → :mod:`.verdicts` (what became of it).
 On its way in: :mod:`.member` (aiokafka) → :mod:`.subscription` → the core's consumer; what is done is noted in
 :mod:`.progress`, and :mod:`.positions` tells Kafka.
+
+Programs of python-cqrs find its names in :mod:`.message_broker`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cqrs_kafka.broker import KafkaBroker
+    from cqrs_kafka.message_broker import KafkaMessageBroker, KafkaProducer, Message, kafka_producer_factory
     from cqrs_kafka.settings import KafkaSettings
 else:
 
@@ -27,8 +30,22 @@ else:
         return value
 
 
-_ON_DEMAND = {"KafkaBroker": "cqrs_kafka.broker", "KafkaSettings": "cqrs_kafka.settings"}
+_ON_DEMAND = {
+    "KafkaBroker": "cqrs_kafka.broker",
+    "KafkaMessageBroker": "cqrs_kafka.message_broker",
+    "KafkaProducer": "cqrs_kafka.message_broker",
+    "KafkaSettings": "cqrs_kafka.settings",
+    "Message": "cqrs_kafka.message_broker",
+    "kafka_producer_factory": "cqrs_kafka.message_broker",
+}
 
 __version__ = "0.1.0"
 
-__all__ = ["KafkaBroker", "KafkaSettings"]
+__all__ = [
+    "KafkaBroker",
+    "KafkaMessageBroker",
+    "KafkaProducer",
+    "KafkaSettings",
+    "Message",
+    "kafka_producer_factory",
+]

@@ -64,8 +64,8 @@ async def _creep(member: Member, partition: TopicPartition, error: Exception, ho
             found = await member.poll([partition], limit=1, wait_s=_WAIT_S)
         except type(error):
             logger.error(  # noqa: TRY400 - the traceback of the error that came first
-                "The message at offset %d of %s, partition %d, is left out: the client cannot read it, or one before it "
-                "in the same batch, with a header whose name is not UTF-8.",
+                "The message at offset %d of %s, partition %d, is left out: the client cannot read it, or one before "
+                "it in its batch, with a header whose name is not UTF-8.",
                 offset,
                 partition.topic,
                 partition.partition,
