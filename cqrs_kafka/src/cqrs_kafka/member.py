@@ -178,6 +178,16 @@ class Member:
         found: int | None = self._made.highwater(partition) if self.is_assigned(partition) else None
         return found
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether one of its tasks has ended that never should: aiokafka gives errors then, and nothing else."""
+        made: Any = self._made
+        tasks = [
+            getattr(made._coordinator, "_coordination_task", None),  # noqa: SLF001 - nothing else tells it
+            getattr(made._fetcher, "_fetch_task", None),  # noqa: SLF001 - as above
+        ]
+        return any(task is not None and task.done() for task in tasks)
+
     async def leave(self) -> None:
         """Leave the group and disconnect, in time."""
         try:

@@ -30,12 +30,13 @@ class Positions:
     The offsets of the partitions that a member has.
 
     Attributes:
+        member: Who has them.
         starts: What came next in each partition before this member joined: there a group begins that is new.
     """
 
     def __init__(self, member: Member, owned: Mapping[str, Progress]) -> None:
         self.starts: Mapping[TopicPartition, int] = {}
-        self._member = member
+        self.member = member
         self._owned = owned
         self._committing = asyncio.Lock()
         self._answers: dict[TopicPartition, tuple[int | None, float]] = {}
@@ -57,23 +58,23 @@ class Positions:
             TooSlow: No answer came in time.
         """
         owned = [progress for progress in self._owned.values() if progress.committed is None]
-        found = await asyncio.gather(*(self._member.committed(progress.partition) for progress in owned))
+        found = await asyncio.gather(*(self.member.committed(progress.partition) for progress in owned))
         begun: dict[TopicPartition, int] = {}
         for progress, committed in zip(owned, found, strict=True):
             start = committed
             if start is None:
                 start = self.starts.get(progress.partition)
                 if start is None:
-                    start = await self._member.first_offset(progress.partition)
+                    start = await self.member.first_offset(progress.partition)
                 begun[progress.partition] = start
             else:
                 progress.committed = committed
             if progress.next_offset is None:
                 progress.moved_to(start)
-                if committed is None and self._member.is_assigned(progress.partition):
-                    self._member.seek(progress.partition, start)
+                if committed is None and self.member.is_assigned(progress.partition):
+                    self.member.seek(progress.partition, start)
         if begun:
-            await self._member.commit(begun, _SETTLE_S)
+            await self.member.commit(begun, _SETTLE_S)
             self._note(begun)
 
     async def commit(self, within_s: float) -> None:
@@ -87,7 +88,7 @@ class Positions:
             if not offsets:
                 return
             try:
-                await self._member.commit(offsets, within_s)
+                await self.member.commit(offsets, within_s)
             except (KafkaError, TooSlow) as error:
                 logger.warning("What is done could not be committed, and may come again: %r", error)
                 return
@@ -107,7 +108,7 @@ class Positions:
             BrokerUnavailable: No broker answers.
         """
         for partition, offset in lost.items():
-            first = await self._member.first_offset(partition)
+            first = await self.member.first_offset(partition)
             logger.error(
                 "Messages are lost: offset %d of %s, partition %d, is not kept any more, or not yet there again. The "
                 "oldest is %d, and it goes on with that. Consume faster, or raise the topic's retention.ms.",
@@ -118,9 +119,9 @@ class Positions:
                 extra={"topic": partition.topic, "partition": partition.partition, "offset": offset, "first": first},
             )
             progress = self.of(partition)
-            if progress is not None and self._member.is_assigned(partition):
+            if progress is not None and self.member.is_assigned(partition):
                 progress.moved_to(first)
-                self._member.seek(partition, first)
+                self.member.seek(partition, first)
 
     def check_answers(self, partitions: Iterable[TopicPartition], within_s: float) -> None:
         """
@@ -132,7 +133,7 @@ class Positions:
         now = asyncio.get_running_loop().time()
         silent_s: list[float] = []
         for partition in partitions:
-            answered_at = self._member.answered_at(partition)
+            answered_at = self.member.answered_at(partition)
             known = self._answers.get(partition)
             if known is None or known[0] != answered_at:
                 known = self._answers[partition] = answered_at, now

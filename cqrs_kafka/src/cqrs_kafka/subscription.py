@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 
 from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
-from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.errors import AccessDenied, UnknownTopic
 from cqrs_kafka.member import Listener, Member
 from cqrs_kafka.patience import TooSlow, within
 from cqrs_kafka.positions import Positions
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 _POLL_S = 1.0
 _COMMIT_S = 5.0
 _LAST_COMMIT_S = 3.0
+#: Asked for, no messages come; but the errors of the group do.
+_NOTHING = TopicPartition("", 0)
 
 
 class KafkaSubscription:
@@ -53,10 +55,12 @@ class KafkaSubscription:
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._member = Member(settings, group)
+        self._topics: Sequence[str] = ()
         self._owned: dict[str, Progress] = {}
         self._positions = Positions(self._member, self._owned)
         self._is_open = True
         self._is_dealing = True  # until partitions are assigned
+        self._dealing_since = self._loop.time()
         self._settled = asyncio.Event()
         self._change = asyncio.Event()  # whenever receive() has to look again
         self._commit_now = asyncio.Event()
@@ -78,6 +82,7 @@ class KafkaSubscription:
             await self._member.connect()
             # Before joining: whoever joins later finds an end that lies not before this one.
             self._positions.starts = await self._member.end_offsets(partitions)
+            self._topics = topics
             self._member.join(topics, Listener(self._revoke, self._assign))
             self._committer = self._loop.create_task(self._keep_committing())
             await self._until_settled()
@@ -161,14 +166,13 @@ class KafkaSubscription:
         """Wait for messages, and hold them, or for a change that lets others be waited for."""
         wanted = [progress.partition for progress in self._owned.values() if progress.is_wanted]
         if self._is_dealing or not wanted:
-            await self._change.wait()
-            return
+            wanted = [_NOTHING]
         try:
-            # What has come already is there without waiting.
-            records = await self._member.poll(wanted, limit=limit, wait_s=0)
+            # What has come already is there without waiting; but while partitions are dealt out, it waits for these.
+            records = {} if self._is_dealing else await self._member.poll(wanted, limit=limit, wait_s=0)
             self._hold(records)
             if not records and not await self._wait(wanted, limit):
-                self._positions.check_answers(wanted, self._settings.unavailable_after_s)
+                self._check_answers(wanted)
         except BrokerUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - it is looked at
@@ -180,11 +184,19 @@ class KafkaSubscription:
         polling.add_done_callback(self._hold_polled)
         changing = self._loop.create_task(self._change.wait())
         try:
-            await asyncio.wait({polling, changing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({polling, changing}, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             changing.cancel()
             polling.cancel()
-        return changing.done() or not polling.done() or bool(polling.result())
+        return changing.done() or (polling.done() and bool(polling.result()))
+
+    def _check_answers(self, wanted: Sequence[TopicPartition]) -> None:
+        if self._is_dealing:
+            longest_s = self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
+            if self._loop.time() - self._dealing_since > longest_s:
+                raise BrokerUnavailable(f"Kafka: the group {self._group!r} has not got its partitions back.")
+        elif wanted != [_NOTHING]:
+            self._positions.check_answers(wanted, self._settings.unavailable_after_s)
 
     def _hold_polled(self, polling: asyncio.Task[Mapping[TopicPartition, list[Any]]]) -> None:
         # Here and not where it is waited for: that may be cancelled just when something has come.
@@ -215,9 +227,32 @@ class KafkaSubscription:
         elif isinstance(error, kafka.ConsumerStoppedError):
             self._is_open = False
         elif isinstance(error, kafka.KafkaError):
+            if self._member.is_broken:
+                await self._join_again(error)
+                return
             raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
         else:
             await step_over(self._member, wanted, error, self._hold)
+
+    async def _join_again(self, error: Exception) -> None:
+        """
+        Join with another consumer of aiokafka: this one has come to an end by itself.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+        """
+        member = Member(self._settings, self._group)
+        try:
+            await member.connect()
+        except BaseException:
+            await member.leave()
+            raise
+        logger.warning("A consumer of the group %r broke, and joins it again.", self._group, exc_info=error)
+        await self._revoke(())
+        broken, self._member = self._member, member
+        self._positions.member = member
+        await broken.leave()
+        member.join(self._topics, Listener(self._revoke, self._assign))
 
     # Partitions come and go -------------------------------------------------------------------------------------------
 
@@ -233,6 +268,8 @@ class KafkaSubscription:
         """Let all go: Kafka's older protocol, which aiokafka speaks, deals out everything anew."""
         self._settled.clear()
         self._is_dealing = True
+        self._dealing_since = self._loop.time()
+        self._change.set()
         for progress in self._owned.values():
             progress.is_leaving = True
             progress.held.clear()
@@ -260,15 +297,22 @@ class KafkaSubscription:
             logger.debug("It is not settled yet where the group %s begins: %r", self._group, error)
         else:
             self._settled.set()
+            self._change.set()
 
     async def _until_settled(self) -> None:
-        within_s = self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
-        try:
-            await within(within_s, self._settled.wait())
-        except TooSlow as error:
-            raise BrokerUnavailable(
-                f"Kafka: the group {self._group!r} did not let a new member in within {within_s:g} s."
-            ) from error
+        until = self._loop.time() + self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
+        while not self._settled.is_set():
+            self._change.clear()
+            try:
+                await self._wait([_NOTHING], 1)
+            except kafka.GroupAuthorizationFailedError as error:
+                raise AccessDenied(f"{self._group!r} is a group that this user may not join.") from error
+            except kafka.TopicAuthorizationFailedError as error:
+                raise AccessDenied(f"this user may not read {', '.join(self._topics)}.") from error
+            except kafka.KafkaError as error:
+                raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
+            if self._loop.time() > until:
+                raise BrokerUnavailable(f"Kafka: the group {self._group!r} did not let a new member in.")
 
     async def _keep_committing(self) -> None:
         while True:
