@@ -11,6 +11,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -128,13 +130,15 @@ class OwnKafka(Kafka):
 
     Attributes:
         bootstrap: Where it is, also after a restart.
+        with_sasl: Where it wants to know who asks: ``me``, with the password ``secret``.
     """
 
     def __init__(self, folder: Path) -> None:
-        from servers.control import Control
+        from servers.control import Control, free_port
         from servers.kafka import KAFKA
 
-        self._service: Any = KAFKA
+        self.with_sasl = f"127.0.0.1:{free_port()}"
+        self._service: Any = replace(KAFKA, arguments=partial(_with_sasl, KAFKA.arguments, self.with_sasl))
         self._control: Any = Control(folder)
         self._server: Any = None
         super().__init__("")
@@ -169,6 +173,21 @@ class OwnKafka(Kafka):
 
     def _signal(self, number: signal.Signals) -> None:
         os.kill(self._server.pid, number)
+
+
+def _with_sasl(usual: Callable[[Path, int], list[str]], server: str, data: Path, port: int) -> list[str]:
+    """Give the arguments of a server that listens there, too."""
+    arguments = usual(data, port)
+    listeners = next(word for word in arguments if word.startswith("listeners="))
+    module = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_me="secret";'
+    options = {
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.name.users.plain.sasl.jaas.config": module,
+        "listener.name.users.sasl.enabled.mechanisms": "PLAIN",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,USERS:SASL_PLAINTEXT",
+        "listeners": f"{listeners.partition('=')[2]},USERS://{server}",
+    }
+    return [*arguments, *(word for name, value in options.items() for word in ("--override", f"{name}={value}"))]
 
 
 async def _say_nothing(_partitions: object) -> None:

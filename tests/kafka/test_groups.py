@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+
 import cqrs_core as cqrs
 from cqrs_core.broker import Subscription
 from cqrs_core.envelope import Envelope
@@ -134,6 +137,32 @@ async def test_a_slow_handler_keeps_its_partition(kafka: Any) -> None:
 
         assert [b"next"] == [delivery.envelope.body for delivery in await subscription.receive(10)]
         assert [] == revoked
+
+
+async def test_a_member_whose_client_breaks_joins_again(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here when a second one comes: an error that aiokafka does not foresee ends its part in the group for good."""
+    topic, group = await kafka.make_topic(2), uuid.uuid4().hex
+    received: list[bytes] = []
+    usual = GroupCoordinator.ensure_active_group
+    breaks = ["once"]
+
+    async def break_once(self: Any, subscription: Any, assignment: Any) -> Any:
+        if assignment is not None and breaks:
+            breaks.pop()
+            raise ZeroDivisionError
+        return await usual(self, subscription, assignment)
+
+    async with kafka.open_broker() as broker, kafka.open_broker() as other:
+        first = await kafka.subscribe(broker, topic, group=group)
+        monkeypatch.setattr(GroupCoordinator, "ensure_active_group", break_once)
+        async with consuming(first, received):
+            second = await kafka.subscribe(other, topic, group=group)
+            async with consuming(second, []):
+                pass
+            await second.close()
+            assert not breaks
+            sent = await send(broker, topic, range(50))
+            await kafka.until(lambda: set(received) == sent)
 
 
 async def test_what_is_done_is_committed_without_leaving(kafka: Any) -> None:

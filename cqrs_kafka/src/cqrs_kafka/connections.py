@@ -7,12 +7,30 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import codec
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
-from cqrs_core.errors import InvalidOption
-from cqrs_kafka.errors import CompressionMissing, KerberosMissing
+from cqrs_core.errors import BrokerUnavailable, InvalidOption
+from cqrs_kafka.errors import AccessDenied, CompressionMissing, KerberosMissing
+from cqrs_kafka.patience import TooSlow, within
 
 if TYPE_CHECKING:
     from cqrs_kafka.settings import KafkaSettings
+
+_DENIALS = (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    IllegalSaslStateError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 #: How long a client pauses before it asks again.
 RETRY_BACKOFF_S = 0.1
@@ -52,6 +70,27 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
         "sasl_plain_password": settings.password,
         "sasl_oauth_token_provider": settings.token_provider,
     }
+
+
+async def why_unavailable(settings: KafkaSettings) -> BrokerUnavailable | AccessDenied:
+    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone."""
+    options = connection_options(settings)
+    servers = options.pop("bootstrap_servers")
+    del options["retry_backoff_ms"]
+    problems: list[str] = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        connecting = create_conn(host.strip("[]"), int(port), **options)
+        try:
+            connection = await within(settings.unavailable_after_s, connecting)
+        except _DENIALS as error:
+            return AccessDenied(f"{error}.")
+        except (KafkaError, OSError, TooSlow) as error:
+            problems.append(f"{server}: {error}")
+        else:
+            connection.close()
+            problems.append(f"{server}: it has only just answered")
+    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(problems)}.")
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

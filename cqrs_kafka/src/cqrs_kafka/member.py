@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STOP_S = 3.0
+_STOP_S = 2.0
+_GRACE_S = 0.5
 _HEARTBEATS = 3
 _LONGEST_HEARTBEAT_S = 3.0
 #: aiokafka's member leaves its group when it was not asked for messages for so long. Whether a program is well, its
@@ -197,7 +198,7 @@ class Member:
             await self._abandon()
         if self._committing is not None and not self._committing.done():
             self._committing.cancel()
-            await asyncio.wait({self._committing}, timeout=1)
+            await asyncio.wait({self._committing}, timeout=_GRACE_S)
 
     async def _abandon(self) -> None:
         """
@@ -220,7 +221,7 @@ class Member:
         except (KafkaError, OSError, TooSlow) as error:
             logger.debug("A consumer's connections did not close: %r", error)
         if left:
-            done, _ = await asyncio.wait(left, timeout=1)
+            done, _ = await asyncio.wait(left, timeout=_GRACE_S)
             for task in done:
                 if not task.cancelled():
                     task.exception()

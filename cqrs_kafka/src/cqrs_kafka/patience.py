@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: How long what was cancelled may take to end; then it is left to itself.
-_GRACE_S = 1.0
+_GRACE_S = 0.5
 
 
 async def within(seconds: float, work: Coroutine[object, object, T]) -> T:

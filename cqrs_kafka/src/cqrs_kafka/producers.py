@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options
+from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, why_unavailable
+from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.patience import TooSlow, within
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STOP_S = 3.0
+_STOP_S = 2.0
 _NO_LEADER = (None, -1)
 
 
@@ -48,13 +49,14 @@ class Producer:
 
         Raises:
             BrokerUnavailable: No broker answers.
+            AccessDenied: It does not accept the user.
         """
         try:
             await within(within_s, self._made.start())
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise BrokerUnavailable(f"Kafka at {', '.join(self._settings.servers)}: {error}.") from error
+                raise await why_unavailable(self._settings) from error
             raise
 
     def known_partitions(self, topic: str) -> list[int] | None:
@@ -158,6 +160,7 @@ class Supply:
 
         Raises:
             BrokerUnavailable: No broker answers.
+            AccessDenied: It does not accept the user.
         """
         self.current = await self._make(self._settings.unavailable_after_s)
 
@@ -175,7 +178,7 @@ class Supply:
             if self.current is None:
                 try:
                     self.current = await self._make(within_s)
-                except BrokerUnavailable as error:
+                except (BrokerUnavailable, AccessDenied) as error:
                     logger.debug("No producer can be made: %s", error)
             return self.current
 

@@ -71,6 +71,7 @@ class Sender:
 
         Raises:
             BrokerUnavailable: No broker answers.
+            AccessDenied: It does not accept the user.
         """
         await self._supply.start()
 

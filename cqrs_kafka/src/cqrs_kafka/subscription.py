@@ -14,7 +14,7 @@ from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
 from cqrs_kafka.errors import AccessDenied, UnknownTopic
 from cqrs_kafka.member import Listener, Member
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import TooSlow, look_at, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
 from cqrs_kafka.records import envelope_of
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How long one question for messages waits; between two, it is looked whether the broker is still there.
-_POLL_S = 1.0
+#: How long one question for messages waits. It is never taken back, for aiokafka would keep what waits for it. So it is
+#: short: messages of a partition that was resumed meanwhile, and has none yet, are asked for with the next.
+_POLL_S = 0.1
+#: How often it is looked whether the group still lives, while partitions are dealt out.
+_LOOK_S = 1.0
 _COMMIT_S = 5.0
-_LAST_COMMIT_S = 3.0
+_LAST_COMMIT_S = 2.0
 #: Asked for, no messages come; but the errors of the group do.
 _NOTHING = TopicPartition("", 0)
 
@@ -65,6 +68,7 @@ class KafkaSubscription:
         self._change = asyncio.Event()  # whenever receive() has to look again
         self._commit_now = asyncio.Event()
         self._committer: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[bool] | None = None
         self._acknowledged = 0
 
     async def join(self, topics: Sequence[str], partitions_of: PartitionsOf) -> None:
@@ -150,6 +154,10 @@ class KafkaSubscription:
             await asyncio.wait({self._committer})
         await self._positions.commit(_LAST_COMMIT_S)
         await self._member.leave()
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
+            look_at(self._polling)
         self._owned.clear()
         self._on_closed(self)
 
@@ -180,15 +188,23 @@ class KafkaSubscription:
 
     async def _wait(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
         """Wait for messages, or a change; gives whether there was either."""
-        polling = self._loop.create_task(self._member.poll(wanted, limit=limit, wait_s=_POLL_S))
-        polling.add_done_callback(self._hold_polled)
+        if self._polling is None:
+            self._polling = self._loop.create_task(self._poll_and_hold(wanted, limit))
         changing = self._loop.create_task(self._change.wait())
         try:
-            await asyncio.wait({polling, changing}, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._polling, changing}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            changing.cancel()
-            polling.cancel()
-        return changing.done() or (polling.done() and bool(polling.result()))
+            changing.cancel()  # but not the other: what it finds is held for the next call
+        if not self._polling.done():
+            return changing.done()
+        polled, self._polling = self._polling, None
+        return polled.result()
+
+    async def _poll_and_hold(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
+        # Held at once: between two steps, another poll might find what comes after it.
+        records = await self._member.poll(wanted, limit=limit, wait_s=_POLL_S)
+        self._hold(records)
+        return bool(records)
 
     def _check_answers(self, wanted: Sequence[TopicPartition]) -> None:
         if self._is_dealing:
@@ -197,11 +213,6 @@ class KafkaSubscription:
                 raise BrokerUnavailable(f"Kafka: the group {self._group!r} has not got its partitions back.")
         elif wanted != [_NOTHING]:
             self._positions.check_answers(wanted, self._settings.unavailable_after_s)
-
-    def _hold_polled(self, polling: asyncio.Task[Mapping[TopicPartition, list[Any]]]) -> None:
-        # Here and not where it is waited for: that may be cancelled just when something has come.
-        if not polling.cancelled() and polling.exception() is None:
-            self._hold(polling.result())
 
     def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         for partition, found in records.items():
