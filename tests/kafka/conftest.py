@@ -162,6 +162,10 @@ class OwnKafka(Kafka):
     def freeze(self) -> None:
         """Let it answer nobody, and refuse nobody either."""
         self._signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._server.pid}/task")
+        deadline = time.monotonic() + DEADLINE_S
+        while any(stat.read_bytes().rpartition(b")")[2].split()[0] != b"T" for stat in threads.glob("*/stat")):
+            assert time.monotonic() < deadline, "it was stopped, and still runs"
 
     def thaw(self) -> None:
         """Let it go on."""

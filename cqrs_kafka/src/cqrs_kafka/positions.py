@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
 
-from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.patience import TooSlow
 from cqrs_kafka.progress import name_of
 
@@ -39,6 +38,7 @@ class Positions:
         self.member = member
         self._owned = owned
         self._committing = asyncio.Lock()
+        self._settling = asyncio.Lock()
         self._answers: dict[TopicPartition, tuple[int | None, float]] = {}
 
     def of(self, partition: TopicPartition) -> Progress | None:
@@ -57,6 +57,10 @@ class Positions:
             KafkaError: The member has lost its partitions.
             TooSlow: No answer came in time.
         """
+        async with self._settling:
+            await self._settle()
+
+    async def _settle(self) -> None:
         owned = [progress for progress in self._owned.values() if progress.committed is None]
         found = await asyncio.gather(*(self.member.committed(progress.partition) for progress in owned))
         begun: dict[TopicPartition, int] = {}
@@ -123,20 +127,20 @@ class Positions:
                 progress.moved_to(first)
                 self.member.seek(partition, first)
 
-    def check_answers(self, partitions: Iterable[TopicPartition], within_s: float) -> None:
-        """
-        Look whether brokers still answer: aiokafka would wait for ever without a word.
-
-        Raises:
-            BrokerUnavailable: None has answered for so long about any of *partitions*.
-        """
+    def silent_s(self, partitions: Iterable[TopicPartition]) -> float:
+        """Tell for how many seconds no broker has answered about any of *partitions*, as far as that was looked at."""
         now = asyncio.get_running_loop().time()
         silent_s: list[float] = []
         for partition in partitions:
+            if self.of(partition) is None:
+                continue
             answered_at = self.member.answered_at(partition)
             known = self._answers.get(partition)
             if known is None or known[0] != answered_at:
                 known = self._answers[partition] = answered_at, now
             silent_s.append(now - known[1])
-        if silent_s and min(silent_s) > within_s:
-            raise BrokerUnavailable(f"Kafka: no broker has answered for {min(silent_s):.0f} s.")
+        return min(silent_s, default=0.0)
+
+    def forget_answers(self) -> None:
+        """Begin anew to look for them."""
+        self._answers.clear()

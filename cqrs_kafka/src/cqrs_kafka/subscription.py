@@ -5,40 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 from aiokafka import errors as kafka
 
-from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
 from cqrs_kafka.errors import AccessDenied, UnknownTopic
+from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
-from cqrs_kafka.patience import TooSlow, look_at, within
+from cqrs_kafka.patience import TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
-from cqrs_kafka.records import envelope_of
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-    from cqrs_core.broker import OnRevoked, SendOutcome
+    from cqrs_core.broker import Delivery, OnRevoked, SendOutcome
     from cqrs_kafka.settings import KafkaSettings
 
     PartitionsOf = Callable[[str], Awaitable[list[int] | SendOutcome]]
 
 logger = logging.getLogger(__name__)
 
-#: How long one question for messages waits. It is never taken back, for aiokafka would keep what waits for it. So it is
-#: short: messages of a partition that was resumed meanwhile, and has none yet, are asked for with the next.
-_POLL_S = 0.1
-#: How often it is looked whether the group still lives, while partitions are dealt out.
-_LOOK_S = 1.0
 _COMMIT_S = 5.0
 _LAST_COMMIT_S = 2.0
-#: Asked for, no messages come; but the errors of the group do.
-_NOTHING = TopicPartition("", 0)
+#: After so many times ``unavailable_after_s`` without an answer, it is tried with another consumer.
+_STALLED = 3
 
 
 class KafkaSubscription:
@@ -61,14 +55,13 @@ class KafkaSubscription:
         self._topics: Sequence[str] = ()
         self._owned: dict[str, Progress] = {}
         self._positions = Positions(self._member, self._owned)
+        self._intake = Intake(self._member, self._owned, self._positions)
         self._is_open = True
         self._is_dealing = True  # until partitions are assigned
         self._dealing_since = self._loop.time()
         self._settled = asyncio.Event()
-        self._change = asyncio.Event()  # whenever receive() has to look again
         self._commit_now = asyncio.Event()
         self._committer: asyncio.Task[None] | None = None
-        self._polling: asyncio.Task[bool] | None = None
         self._acknowledged = 0
 
     async def join(self, topics: Sequence[str], partitions_of: PartitionsOf) -> None:
@@ -101,7 +94,7 @@ class KafkaSubscription:
         As :meth:`cqrs_core.broker.Subscription.receive`.
 
         Raises:
-            BrokerUnavailable: No broker answered for ``unavailable_after_s``.
+            BrokerUnavailable: No broker has answered for ``unavailable_after_s``.
             SubscriptionClosed: It is closed, or was while this waited.
             InvalidOption: *limit* is less than 1.
         """
@@ -111,10 +104,10 @@ class KafkaSubscription:
         while True:
             if not self._is_open:
                 raise SubscriptionClosed(self._group)
-            deliveries = self._take(limit)
+            deliveries = self._intake.take(limit)
             if deliveries:
                 return deliveries
-            self._change.clear()
+            self._intake.change.clear()
             await self._poll(limit)
 
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
@@ -127,7 +120,7 @@ class KafkaSubscription:
             if progress.acknowledged(int(delivery.position.rpartition("/")[2])):
                 self._acknowledged += 1
             if progress.is_wanted and not was_wanted:
-                self._change.set()
+                self._intake.change.set()
         if self._acknowledged >= self._settings.commit_every:
             self._acknowledged = 0
             self._commit_now.set()
@@ -141,88 +134,57 @@ class KafkaSubscription:
         """As :meth:`cqrs_core.broker.Subscription.resume`."""
         if partition in self._owned:
             self._owned[partition].is_paused = False
-            self._change.set()
+            self._intake.change.set()
 
     async def close(self) -> None:
         """As :meth:`cqrs_core.broker.Subscription.close`, within ten seconds, even if the broker is frozen."""
         if not self._is_open:
             return
         self._is_open = False
-        self._change.set()
+        self._intake.change.set()
         if self._committer is not None:
             self._committer.cancel()
             await asyncio.wait({self._committer})
         await self._positions.commit(_LAST_COMMIT_S)
         await self._member.leave()
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.wait({self._polling})
-            look_at(self._polling)
+        await self._intake.close()
         self._owned.clear()
         self._on_closed(self)
 
     # Receiving --------------------------------------------------------------------------------------------------------
 
-    def _take(self, limit: int) -> list[Delivery]:
-        taken: list[Delivery] = []
-        for progress in self._owned.values():
-            while progress.held and len(taken) < limit and not (progress.is_paused or progress.is_leaving):
-                taken.append(progress.held.popleft())
-        return taken
-
     async def _poll(self, limit: int) -> None:
-        """Wait for messages, and hold them, or for a change that lets others be waited for."""
-        wanted = [progress.partition for progress in self._owned.values() if progress.is_wanted]
-        if self._is_dealing or not wanted:
-            wanted = [_NOTHING]
+        """Wait for messages, or for a change that lets others be waited for."""
+        wanted = NOTHING if self._is_dealing else self._intake.wanted()
         try:
-            # What has come already is there without waiting; but while partitions are dealt out, it waits for these.
-            records = {} if self._is_dealing else await self._member.poll(wanted, limit=limit, wait_s=0)
-            self._hold(records)
-            if not records and not await self._wait(wanted, limit):
-                self._check_answers(wanted)
+            # While partitions are dealt out, not even a question that does not wait is answered.
+            has_come = not self._is_dealing and await self._intake.poll(wanted, limit)
+            if not has_come and not await self._intake.wait(wanted, limit):
+                await self._check_answers(wanted)
         except BrokerUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - it is looked at
             await self._recover(error, wanted)
 
-    async def _wait(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
-        """Wait for messages, or a change; gives whether there was either."""
-        if self._polling is None:
-            self._polling = self._loop.create_task(self._poll_and_hold(wanted, limit))
-        changing = self._loop.create_task(self._change.wait())
-        try:
-            await asyncio.wait({self._polling, changing}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changing.cancel()  # but not the other: what it finds is held for the next call
-        if not self._polling.done():
-            return changing.done()
-        polled, self._polling = self._polling, None
-        return polled.result()
+    async def _check_answers(self, wanted: Sequence[TopicPartition]) -> None:
+        """
+        Look whether brokers still answer: aiokafka would wait for ever without a word.
 
-    async def _poll_and_hold(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
-        # Held at once: between two steps, another poll might find what comes after it.
-        records = await self._member.poll(wanted, limit=limit, wait_s=_POLL_S)
-        self._hold(records)
-        return bool(records)
-
-    def _check_answers(self, wanted: Sequence[TopicPartition]) -> None:
+        Raises:
+            BrokerUnavailable: They do not.
+        """
+        patience_s = self._settings.unavailable_after_s
         if self._is_dealing:
-            longest_s = self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
-            if self._loop.time() - self._dealing_since > longest_s:
-                raise BrokerUnavailable(f"Kafka: the group {self._group!r} has not got its partitions back.")
-        elif wanted != [_NOTHING]:
-            self._positions.check_answers(wanted, self._settings.unavailable_after_s)
-
-    def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
-        for partition, found in records.items():
-            progress = self._positions.of(partition)
-            if progress is None or progress.is_leaving:
-                continue  # it was taken away just then
-            for record in found:
-                progress.received(record.offset)
-                position = f"{record.partition}/{record.offset}"
-                progress.held.append(Delivery(envelope_of(record), progress.name, position))
+            patience_s += self._settings.rebalance_timeout_s
+            silent_s = self._loop.time() - self._dealing_since
+        else:
+            silent_s = self._positions.silent_s(wanted)
+        if silent_s <= patience_s:
+            return
+        error = BrokerUnavailable(f"Kafka: the group {self._group!r} has had no answer for {silent_s:.0f} s.")
+        if silent_s <= _STALLED * patience_s:
+            raise error
+        await self._join_again(error)  # if there are brokers again, it is the client that does not notice
 
     async def _recover(self, error: Exception, wanted: Iterable[TopicPartition]) -> None:
         """
@@ -243,7 +205,7 @@ class KafkaSubscription:
                 return
             raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
         else:
-            await step_over(self._member, wanted, error, self._hold)
+            await step_over(self._member, wanted, error, self._intake.hold)
 
     async def _join_again(self, error: Exception) -> None:
         """
@@ -261,7 +223,7 @@ class KafkaSubscription:
         logger.warning("A consumer of the group %r broke, and joins it again.", self._group, exc_info=error)
         await self._revoke(())
         broken, self._member = self._member, member
-        self._positions.member = member
+        self._positions.member = self._intake.member = member
         await broken.leave()
         member.join(self._topics, Listener(self._revoke, self._assign))
 
@@ -272,7 +234,7 @@ class KafkaSubscription:
             progress = Progress(partition)
             self._owned[progress.name] = progress
         self._is_dealing = False
-        self._change.set()
+        self._intake.change.set()
         await self._settle()
 
     async def _revoke(self, _partitions: Collection[TopicPartition]) -> None:
@@ -280,7 +242,7 @@ class KafkaSubscription:
         self._settled.clear()
         self._is_dealing = True
         self._dealing_since = self._loop.time()
-        self._change.set()
+        self._intake.change.set()
         for progress in self._owned.values():
             progress.is_leaving = True
             progress.held.clear()
@@ -289,6 +251,7 @@ class KafkaSubscription:
             await self._tell(names)
         await self._positions.commit(_COMMIT_S)
         self._owned.clear()
+        self._positions.forget_answers()
 
     async def _tell(self, names: Sequence[str]) -> None:
         try:
@@ -308,14 +271,14 @@ class KafkaSubscription:
             logger.debug("It is not settled yet where the group %s begins: %r", self._group, error)
         else:
             self._settled.set()
-            self._change.set()
+            self._intake.change.set()
 
     async def _until_settled(self) -> None:
         until = self._loop.time() + self._settings.rebalance_timeout_s + self._settings.unavailable_after_s
         while not self._settled.is_set():
-            self._change.clear()
+            self._intake.change.clear()
             try:
-                await self._wait([_NOTHING], 1)
+                await self._intake.wait(NOTHING, 1)
             except kafka.GroupAuthorizationFailedError as error:
                 raise AccessDenied(f"{self._group!r} is a group that this user may not join.") from error
             except kafka.TopicAuthorizationFailedError as error:
@@ -330,10 +293,14 @@ class KafkaSubscription:
             with contextlib.suppress(TooSlow):
                 await within(self._settings.commit_interval_s, self._commit_now.wait())
             self._commit_now.clear()
-            if not self._is_dealing:
+            if self._is_dealing:
+                continue
+            try:
                 if not self._settled.is_set():
                     await self._settle()
                 await self._positions.commit(_COMMIT_S)
+            except Exception:
+                logger.exception("The group %r could not commit, in a way that is not foreseen.", self._group)
 
     @staticmethod
     async def _find(topic: str, partitions_of: PartitionsOf) -> list[int]:
