@@ -19,7 +19,18 @@ nox.options.default_venv_backend = "uv|virtualenv"
 # What the machine has is what is tested: said aloud when one is missing, and an error where nobody reads along.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = bool(os.environ.get("CI"))
-nox.options.sessions = ["lint", "imports", "typing", "tests", "core_alone", "plugins", "examples", "build", "demo"]
+nox.options.sessions = [
+    "lint",
+    "imports",
+    "typing",
+    "tests",
+    "kafka",
+    "core_alone",
+    "plugins",
+    "examples",
+    "build",
+    "demo",
+]
 # uv trusts the certificates of the machine, as pip does: behind a company's proxy its own would not do.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
@@ -91,9 +102,28 @@ def tests(session: nox.Session) -> None:
     install_checkout(session, "test")
     # Each Python its own file: sessions may run side by side.
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    paths = session.posargs or ["tests", "--ignore=tests/examples", "--ignore=tests/plugins/test_distributions.py"]
+    elsewhere = ["tests/examples", "tests/kafka", "tests/plugins/test_distributions.py"]
+    paths = session.posargs or ["tests", *(f"--ignore={path}" for path in elsewhere)]
     session.run("coverage", "run", "-m", "pytest", *paths, env=coverage)
-    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=coverage)
+    options = ["--fail-under=0"] if session.posargs else ["--omit=*/cqrs_kafka/*"]
+    session.run("coverage", "report", *options, env=coverage)
+
+
+@nox.session(python=OLDEST_AND_NEWEST)
+def kafka(session: nox.Session) -> None:
+    """
+    Run tests/kafka, with the oldest aiokafka on the oldest Python; arguments after -- go to pytest.
+
+    The server is that of `eval "$(scripts/services start kafka)"`; without, what needs none is tested.
+    """
+    install_checkout(session, "test-kafka")
+    if session.python == PYTHONS[0]:
+        session.install("aiokafka==0.13.0")
+    coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["tests/kafka"]), env=coverage)
+    is_whole = not session.posargs and "TEST_KAFKA_BOOTSTRAP" in os.environ
+    options = ["--include=*/cqrs_kafka/*", *([] if is_whole else ["--fail-under=0"])]
+    session.run("coverage", "report", *options, env=coverage)
 
 
 @nox.session(python=PYTHONS)

@@ -139,6 +139,33 @@ async def test_a_slow_handler_keeps_its_partition(kafka: Any) -> None:
         assert [] == revoked
 
 
+async def test_a_static_member_is_restarted_without_a_rebalance(kafka: Any) -> None:
+    """Within its session: the other one is not even told, and nothing comes twice."""
+    topic, group = await kafka.make_topic(2), uuid.uuid4().hex
+    revoked: list[str] = []
+    received: list[bytes] = []
+
+    async def on_revoked(partitions: Collection[str]) -> None:
+        revoked.extend(partitions)
+
+    async with kafka.open_broker(group_instance_id="one") as one, kafka.open_broker(group_instance_id="two") as two:
+        first = await kafka.subscribe(one, topic, group=group, on_revoked=on_revoked)
+        async with consuming(first, received):
+            second = await kafka.subscribe(two, topic, group=group)
+            async with consuming(second, received):
+                sent = await send(one, topic, range(20))
+                await kafka.until(lambda: set(received) == sent)
+            revoked.clear()
+            await second.close()
+            second = await kafka.subscribe(two, topic, group=group)
+            async with consuming(second, received):
+                sent |= await send(one, topic, range(20, 40))
+                await kafka.until(lambda: set(received) == sent)
+
+    assert [] == revoked
+    assert len(sent) == len(received)
+
+
 async def test_a_member_whose_client_breaks_joins_again(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here when a second one comes: an error that aiokafka does not foresee ends its part in the group for good."""
     topic, group = await kafka.make_topic(2), uuid.uuid4().hex
