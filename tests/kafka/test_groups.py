@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import NewPartitions
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 import cqrs_core as cqrs
 from cqrs_core.broker import Subscription
 from cqrs_core.envelope import Envelope
+from cqrs_core.errors import BrokerNotStarted, InvalidOption, SubscriptionClosed
 
 MEMBER = Path(__file__).with_name("member.py")
 
@@ -137,6 +139,64 @@ async def test_a_slow_handler_keeps_its_partition(kafka: Any) -> None:
 
         assert [b"next"] == [delivery.envelope.body for delivery in await subscription.receive(10)]
         assert [] == revoked
+
+
+async def test_partitions_that_were_made_meanwhile_are_read_from_their_beginning(kafka: Any) -> None:
+    """The group is older than all that is in them."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+    received: list[bytes] = []
+    async with kafka.open_broker() as broker:
+        await (await kafka.subscribe(broker, topic, group=group)).close()
+        async with kafka.open_admin() as admin:
+            await admin.create_partitions({topic: NewPartitions(4)})
+        async with kafka.open_broker() as other:  # which knows of all
+            sent = await send(other, topic, range(40))
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        async with consuming(subscription, received):
+            await kafka.until(lambda: set(received) == sent)
+
+
+async def test_who_waits_is_told_that_a_subscription_is_closed(kafka: Any) -> None:
+    """And who comes later; closing it twice, or with its broker, is no error."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        with pytest.raises(InvalidOption, match="limit"):
+            await subscription.receive(0)
+        waiting = asyncio.ensure_future(subscription.receive(1))
+        await asyncio.wait({waiting}, timeout=0.3)
+        await broker.stop()
+
+        with pytest.raises(SubscriptionClosed):
+            await waiting
+        with pytest.raises(SubscriptionClosed):
+            await subscription.receive(1)
+        await subscription.close()
+
+
+async def test_two_may_start_a_broker_and_the_last_stops_it(kafka: Any) -> None:
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        await broker.start()
+        await broker.stop()
+        await broker.send(Envelope(topic, b"1", "key"))
+        await broker.stop()
+        with pytest.raises(BrokerNotStarted):
+            await broker.send(Envelope(topic, b"2", "key"))
+
+
+async def test_partitions_go_although_their_owner_fails_to_let_go(kafka: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What it raises is logged."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+
+    async def on_revoked(_partitions: Collection[str]) -> None:
+        raise ZeroDivisionError
+
+    async with kafka.open_broker() as broker, kafka.open_broker() as other:
+        await kafka.subscribe(broker, topic, group=group, on_revoked=on_revoked)
+        await asyncio.wait_for(kafka.subscribe(other, topic, group=group), 30)
+
+    assert "Its partitions go all the same: " in caplog.text
 
 
 async def test_a_static_member_is_restarted_without_a_rebalance(kafka: Any) -> None:

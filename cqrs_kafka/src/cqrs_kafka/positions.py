@@ -12,7 +12,7 @@ from cqrs_kafka.patience import TooSlow
 from cqrs_kafka.progress import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from aiokafka import TopicPartition
 
@@ -30,7 +30,8 @@ class Positions:
 
     Attributes:
         member: Who has them.
-        starts: What came next in each partition before this member joined: there a group begins that is new.
+        starts: Where the group begins in partitions in which it has not begun yet; in others, which were made later,
+            with the oldest message.
     """
 
     def __init__(self, member: Member, owned: Mapping[str, Progress]) -> None:
@@ -45,12 +46,26 @@ class Positions:
         """Find what is known of a partition that the member has."""
         return self._owned.get(name_of(partition))
 
+    async def find_starts(self, partitions: Collection[TopicPartition]) -> None:
+        """
+        Find out where a group begins that is new, before this member joins it: at the end, as it is now.
+
+        Whoever joins later finds an end that does not lie before this one. A group that has begun in some partitions of
+        a topic is not new there: what it has not begun in was made since, and nothing in it is older than the group.
+
+        Raises:
+            BrokerUnavailable: No broker answers.
+        """
+        ends = await self.member.end_offsets(partitions)
+        found = await asyncio.gather(*map(self.member.committed, partitions))
+        begun = {
+            partition.topic for partition, committed in zip(partitions, found, strict=True) if committed is not None
+        }
+        self.starts = {partition: end for partition, end in ends.items() if partition.topic not in begun}
+
     async def settle(self) -> None:
         """
         Make sure that Kafka knows of every partition how far the group has come.
-
-        Where it has not begun, it begins where this member found the end before it joined; a partition that was not
-        there then is new, and nothing in it is older than the group.
 
         Raises:
             BrokerUnavailable: No broker answers.

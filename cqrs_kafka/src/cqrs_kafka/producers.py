@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, why_unavailable
 from cqrs_kafka.errors import AccessDenied
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
     from cqrs_kafka.settings import KafkaSettings
@@ -121,8 +121,12 @@ class Producer:
         """
         made: Any = self._made
         made._closed = True  # noqa: SLF001 - or it complains when it is collected
-        made._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - as the docstring says
-        task: asyncio.Task[None] | None = made._sender.sender_task  # noqa: SLF001 - as above
+        sender, batches = made._sender, made._message_accumulator  # noqa: SLF001 - as the docstring says
+        # What is under way ends when its connection is closed, instead of being tried again.
+        sender._txn_manager = None  # noqa: SLF001 - as above
+        for batch in batches._pending_batches:  # noqa: SLF001 - as above
+            batch._ttl = 0.0  # noqa: SLF001 - as above
+        task: asyncio.Task[None] | None = sender.sender_task
         if task is not None:
             task.cancel()
         try:
@@ -131,8 +135,9 @@ class Producer:
             logger.debug("A producer's connections did not close: %r", error)
         if task is not None:
             await asyncio.wait({task}, timeout=_STOP_S)
-            if task.done() and not task.cancelled():
-                task.exception()  # what was under way failed, as it should
+            if task.done():
+                look_at(task)
+        batches.fail_all(ProducerClosed())
 
 
 async def _wait_for(future: asyncio.Future[bool]) -> bool:

@@ -77,8 +77,7 @@ class KafkaSubscription:
                 TopicPartition(topic, number) for topic in topics for number in await self._find(topic, partitions_of)
             ]
             await self._member.connect()
-            # Before joining: whoever joins later finds an end that lies not before this one.
-            self._positions.starts = await self._member.end_offsets(partitions)
+            await self._positions.find_starts(partitions)
             self._topics = topics
             self._member.join(topics, Listener(self._revoke, self._assign))
             self._committer = self._loop.create_task(self._keep_committing())
