@@ -16,7 +16,7 @@ from aiokafka.admin import NewPartitions
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 import cqrs_core as cqrs
-from cqrs_core.broker import Subscription
+from cqrs_core.broker import Delivery, Subscription
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerNotStarted, InvalidOption, SubscriptionClosed
 
@@ -250,6 +250,20 @@ async def test_a_member_whose_client_breaks_joins_again(kafka: Any, monkeypatch:
             assert not breaks
             sent = await send(broker, topic, range(50))
             await kafka.until(lambda: set(received) == sent)
+
+
+async def test_a_member_knows_how_much_it_has_not_done(kafka: Any) -> None:
+    """Ten were sent, and the first three are done."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        await send(broker, topic, range(10))
+        deliveries: list[Delivery] = []
+        while len(deliveries) < 10:
+            deliveries += await subscription.receive(10)
+        await subscription.acknowledge(deliveries[:3])
+
+        assert {f"{topic}/0": 7} == subscription.lag()
 
 
 async def test_what_is_done_is_committed_without_leaving(kafka: Any) -> None:

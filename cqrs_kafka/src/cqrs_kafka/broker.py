@@ -43,6 +43,7 @@ class KafkaBroker:
         self._settings = to if isinstance(to, KafkaSettings) else settings_of(to)
         check_libraries(self._settings)
         self._starts = 0
+        self._starting = asyncio.Lock()
         self._sender: Sender | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscriptions: set[KafkaSubscription] = set()
@@ -60,17 +61,20 @@ class KafkaBroker:
         """
         if self._loop is not asyncio.get_running_loop():
             self._forget()  # what another loop left, which has ended
-        if self._sender is None:
-            quieten()
-            sender = Sender(self._settings)
-            await sender.start()
-            self._sender = sender
             self._loop = asyncio.get_running_loop()
-        self._starts += 1
+        async with self._starting:
+            if self._sender is None:
+                quieten()
+                sender = Sender(self._settings)
+                await sender.start()
+                self._sender = sender
+            self._starts += 1
 
     async def stop(self) -> None:
         """As :meth:`cqrs_core.broker.Broker.stop`, within ten seconds, even if the broker is frozen."""
         self._starts = max(0, self._starts - 1)
+        if self._loop is not asyncio.get_running_loop():
+            self._forget()  # as in start(): there is nothing that could be asked to end
         if self._starts or self._sender is None:
             return
         sender, subscriptions = self._sender, list(self._subscriptions)
@@ -79,6 +83,7 @@ class KafkaBroker:
 
     def _forget(self) -> None:
         self._starts = 0
+        self._starting = asyncio.Lock()
         self._sender = None
         self._loop = None
         self._subscriptions.clear()

@@ -142,6 +142,15 @@ class Positions:
                 progress.moved_to(first)
                 self.member.seek(partition, first)
 
+    def lag(self) -> dict[str, int]:
+        """Tell how many messages of each partition are not done, as of the last answer; it asks nobody."""
+        lags: dict[str, int] = {}
+        for progress in self._owned.values():
+            end, done = self.member.end_of(progress.partition), progress.done_before
+            if end is not None and done is not None:
+                lags[progress.name] = max(0, end - done)
+        return lags
+
     def silent_s(self, partitions: Iterable[TopicPartition]) -> float:
         """Tell for how many seconds no broker has answered about any of *partitions*, as far as that was looked at."""
         now = asyncio.get_running_loop().time()

@@ -48,15 +48,14 @@ class Progress:
         return not (self.is_paused or self.is_leaving) and len(self._order) < MOST_OPEN
 
     @property
-    def open_count(self) -> int:
-        """How many messages were received and are not done."""
-        return len(self._open)
+    def done_before(self) -> int | None:
+        """The offset before which everything is done; ``None`` if that is not known yet."""
+        return self._order[0] if self._order else self.next_offset
 
     @property
     def to_commit(self) -> int | None:
-        """Before which offset everything is done; ``None`` if Kafka knows that."""
-        done = self._order[0] if self._order else self.next_offset
-        return None if done == self.committed else done
+        """The same, if Kafka does not know it."""
+        return None if self.done_before == self.committed else self.done_before
 
     def received(self, offset: int) -> None:
         """Note that the message at *offset* was received; there is no order in which they might come but theirs."""

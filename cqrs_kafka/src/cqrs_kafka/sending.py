@@ -192,7 +192,7 @@ class Sender:
         if isinstance(error, _NotHandedOver):
             lane.parcels.extendleft(reversed(parcels))
             await asyncio.sleep(RETRY_BACKOFF_S)
-        elif len(parcels) > 1 and verdicts.is_refusal(error):
+        elif len(parcels) > 1 and verdicts.is_about_one(error):
             lane.parcels.extendleft(reversed(parcels))
             lane.alone = len(parcels)
         else:

@@ -28,6 +28,14 @@ _FOR_NOW = (
     kafka.UnknownError,
 )
 
+#: Whoever asks, or where it goes, is at fault: no message of the batch would pass alone.
+_ABOUT_ALL = (
+    kafka.ClusterAuthorizationFailedError,
+    kafka.InvalidRequiredAcksError,
+    kafka.InvalidTopicError,
+    kafka.TopicAuthorizationFailedError,
+)
+
 
 def refused(topic: str, problem: str, *, is_permanent: bool) -> SendOutcome:
     """Say that a message is not wanted."""
@@ -48,6 +56,11 @@ def unknown(topic: str, problem: str) -> SendOutcome:
 def is_refusal(error: BaseException) -> bool:
     """Tell whether the broker has looked at a message, and said no."""
     return isinstance(error, _FOR_GOOD + _FOR_NOW)
+
+
+def is_about_one(error: BaseException) -> bool:
+    """Tell whether the broker may have refused a whole batch for one of its messages."""
+    return is_refusal(error) and not isinstance(error, _ABOUT_ALL)
 
 
 def verdict(topic: str, error: BaseException) -> SendOutcome:
