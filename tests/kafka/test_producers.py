@@ -22,7 +22,7 @@ class Broken:
         self._usual = getattr(Producer, method)
         self._error = error
         self.left = times
-        monkeypatch.setattr(Producer, method, lambda producer, *arguments: self(producer, *arguments))
+        monkeypatch.setattr(Producer, method, lambda producer, *arguments: self(producer, *arguments))  # noqa: PLW0108 - it is bound
 
     def __call__(self, producer: Producer, *arguments: Any) -> Any:
         if self.left:
