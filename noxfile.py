@@ -122,7 +122,8 @@ def kafka(session: nox.Session) -> None:
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
     session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["tests/kafka"]), env=coverage)
     is_whole = not session.posargs and "TEST_KAFKA_BOOTSTRAP" in os.environ
-    options = ["--include=*/cqrs_kafka/*", *([] if is_whole else ["--fail-under=0"])]
+    # What is left are ways out of what aiokafka does when the machine is slow.
+    options = ["--include=*/cqrs_kafka/*", f"--fail-under={94 if is_whole else 0}"]
     session.run("coverage", "report", *options, env=coverage)
 
 

@@ -18,7 +18,8 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 import cqrs_core as cqrs
 from cqrs_core.broker import Delivery, Subscription
 from cqrs_core.envelope import Envelope
-from cqrs_core.errors import BrokerNotStarted, InvalidOption, SubscriptionClosed
+from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption, SubscriptionClosed
+from cqrs_kafka.member import Member
 
 MEMBER = Path(__file__).with_name("member.py")
 
@@ -197,6 +198,28 @@ async def test_partitions_go_although_their_owner_fails_to_let_go(kafka: Any, ca
         await asyncio.wait_for(kafka.subscribe(other, topic, group=group), 30)
 
     assert "Its partitions go all the same: " in caplog.text
+
+
+async def test_a_client_that_does_not_notice_that_brokers_answer_is_replaced(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has answered it for 0.3 s: that is told. After three times that, another takes its place."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+    complaints = 0
+    async with kafka.open_broker(unavailable_after_s=0.3) as broker:
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        monkeypatch.setattr(Member, "answered_at", lambda *_: 1)
+        while "broke, and joins it again" not in caplog.text:
+            try:
+                await asyncio.wait_for(subscription.receive(1), 30)
+            except BrokerUnavailable:
+                complaints += 1
+        monkeypatch.undo()
+        await broker.send(Envelope(topic, b"1", "key"))
+        (delivery,) = await asyncio.wait_for(subscription.receive(1), 30)
+
+    assert complaints > 0
+    assert b"1" == delivery.envelope.body
 
 
 async def test_a_static_member_is_restarted_without_a_rebalance(kafka: Any) -> None:

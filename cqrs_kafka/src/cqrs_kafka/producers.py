@@ -11,7 +11,6 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, why_unavailable
-from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -48,15 +47,14 @@ class Producer:
         Connect.
 
         Raises:
-            BrokerUnavailable: No broker answers.
-            AccessDenied: It does not accept the user.
+            BrokerUnavailable: No broker answers, or none accepts the user.
         """
         try:
             await within(within_s, self._made.start())
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise await why_unavailable(self._settings) from error
+                raise BrokerUnavailable(f"Kafka at {', '.join(self._settings.servers)}: {error}.") from error
             raise
 
     def known_partitions(self, topic: str) -> list[int] | None:
@@ -167,7 +165,10 @@ class Supply:
             BrokerUnavailable: No broker answers.
             AccessDenied: It does not accept the user.
         """
-        self.current = await self._make(self._settings.unavailable_after_s)
+        try:
+            self.current = await self._make(self._settings.unavailable_after_s)
+        except BrokerUnavailable as error:
+            raise await why_unavailable(self._settings) from error
 
     async def get(self, until: float) -> Producer | None:
         """Give a producer that is started; ``None`` if there is none at the time *until* of the loop."""
@@ -183,7 +184,7 @@ class Supply:
             if self.current is None:
                 try:
                     self.current = await self._make(within_s)
-                except (BrokerUnavailable, AccessDenied) as error:
+                except BrokerUnavailable as error:
                     logger.debug("No producer can be made: %s", error)
             return self.current
 
