@@ -96,6 +96,27 @@ async def test_a_topic_that_the_broker_does_not_make_is_refused(kafka: Any, monk
     assert [SendStatus.REFUSED, SendStatus.NOT_SENT] == [outcome.status for outcome in outcomes]
 
 
+async def test_who_waits_while_a_broker_is_stopped_is_told(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here for the partitions of a topic, which are found only then: no connection is made any more."""
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def find_late(*_: object) -> list[int]:
+        asked.set()
+        await may_answer.wait()
+        return [0]
+
+    monkeypatch.setattr(Producer, "find_partitions", find_late)
+    broker = KafkaBroker(kafka.bootstrap)
+    await broker.start()
+    sending = asyncio.ensure_future(broker.send_many([Envelope("found-late", b"1", "key")]))
+    await asked.wait()
+    await broker.stop()
+    may_answer.set()
+    (outcome,) = await sending
+
+    assert SendStatus.UNAVAILABLE is outcome.status
+
+
 async def test_two_that_start_a_broker_at_once_share_it(kafka: Any) -> None:
     topic = await kafka.make_topic(1)
     broker = KafkaBroker(kafka.bootstrap)

@@ -155,7 +155,7 @@ class Supply:
         self.current: Producer | None = None
         self._starting = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """
@@ -171,21 +171,26 @@ class Supply:
             raise await why_unavailable(self._settings) from error
 
     async def get(self, until: float) -> Producer | None:
-        """Give a producer that is started; ``None`` if there is none at the time *until* of the loop."""
+        """Give a producer that is started; ``None`` if there is none at the time *until* of the loop, or ever again."""
         now = asyncio.get_running_loop().time
         while (producer := self.current or await self._renewed(until - now())) is None:
-            if now() + RETRY_BACKOFF_S >= until:
+            if self._stopping.is_set() or now() + RETRY_BACKOFF_S >= until:
                 return None
             await asyncio.sleep(RETRY_BACKOFF_S)
         return producer
 
     async def _renewed(self, within_s: float) -> Producer | None:
         async with self._starting:  # one after the other: the second finds what the first has made
-            if self.current is None:
+            if self.current is None and not self._stopping.is_set():
                 try:
-                    self.current = await self._make(within_s)
+                    made = await self._make(within_s)
                 except BrokerUnavailable as error:
                     logger.debug("No producer can be made: %s", error)
+                    return None
+                if self._stopping.is_set():
+                    await made.stop()
+                    return None
+                self.current = made
             return self.current
 
     def replace(self, producer: Producer) -> None:
@@ -196,9 +201,9 @@ class Supply:
 
     async def stop(self) -> None:
         """End all producers."""
+        self._stopping.set()
         if self.current is not None:
             self.replace(self.current)
-        self._is_stopping = True
         if self._endings:
             await asyncio.wait(self._endings)
 
@@ -215,6 +220,6 @@ class Supply:
     async def _end_when_idle(self, producer: Producer) -> None:
         now = asyncio.get_running_loop().time
         deadline = now() + self._settings.delivery_timeout_s
-        while producer.in_flight and not self._is_stopping and now() < deadline:  # noqa: ASYNC110 - rare, and short
+        while producer.in_flight and not self._stopping.is_set() and now() < deadline:  # noqa: ASYNC110 - rare, and short
             await asyncio.sleep(RETRY_BACKOFF_S)
         await producer.stop()

@@ -62,7 +62,6 @@ class Sender:
         self._supply = Supply(settings)
         self._lanes: dict[TopicPartition, Lane] = {}
         self._turns: dict[str, Iterator[int]] = {}
-        self._is_open = True
         self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
@@ -113,7 +112,6 @@ class Sender:
 
     async def stop(self) -> None:
         """Disconnect, and settle what is not done."""
-        self._is_open = False
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
             self._give_up(lane.parcels, verdicts.unavailable(f"Kafka: {_STOPPED}"))
