@@ -186,6 +186,29 @@ async def test_topics_are_a_collection_of_names(topics: Any) -> None:
         await KafkaBroker().subscribe(topics, group="g", on_revoked=on_revoked)
 
 
+async def test_what_others_send_in_transactions_comes_when_it_is_committed(kafka: Any) -> None:
+    """What they take back never comes, and the marks of their ends are no gap: nothing comes again."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=uuid.uuid4().hex)
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        await producer.start()
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"taken back")
+        await producer.abort_transaction()
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"committed")
+        await producer.stop()
+        (delivery,) = await asyncio.wait_for(subscription.receive(10), 30)
+        await subscription.acknowledge([delivery])
+        await subscription.close()
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        await broker.send(Envelope(topic, b"next", "key"))
+        (following,) = await asyncio.wait_for(subscription.receive(10), 30)
+
+    assert [b"committed", b"next"] == [delivery.envelope.body, following.envelope.body]
+
+
 async def test_messages_without_a_key_go_everywhere(kafka: Any) -> None:
     topic = await kafka.make_topic(3)
     async with kafka.open_broker() as broker:
