@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from . import debian
 from .control import Control
 from .folders import usual_folder
+from .kafka import KAFKA
 from .mariadb import MARIADB
 from .postgres import POSTGRES
 from .redis import REDIS
@@ -19,7 +20,7 @@ from .service import Server, Service, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SERVICES = (REDIS, POSTGRES, MARIADB)
+SERVICES = (REDIS, POSTGRES, MARIADB, KAFKA)
 
 HELP = """\
 Start, find and stop the real servers that some tests need, on free ports of 127.0.0.1, with their data in a temporary

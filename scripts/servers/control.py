@@ -110,12 +110,13 @@ class Control:
         After one that was killed, or replaced, the new one has its data and if possible its port.
 
         Raises:
-            ServiceError: The program is missing, ended by itself, or it or its data was not ready in time; nothing of
-                it is left.
+            ServiceError: The program, or what it needs, is missing; it ended by itself; or it or its data was not ready
+                in time. Nothing of it is left.
         """
         program = service.installed_at()
         if program is None:
             raise ServiceError(f"{service.name} needs the program {service.program}, which is not installed.")
+        service.fetch()
         with folders.locked(self._folder / service.name):
             server = self.running(service)
             if server is not None and self.answers(service, server):

@@ -21,7 +21,10 @@ POLL_S = 0.02
 def beginning(pid: int) -> str | None:
     """Answer when a process began; None when there is none, or only its exit code is left."""
     fields = _fields(pid)
-    return None if fields is None or fields[0] in {b"Z", b"X"} else fields[22 - 3].decode()
+    # The first thread of a process may have ended while others still do: they hold the port, and files of the data.
+    if fields is None or (fields[0] in {b"Z", b"X"} and int(fields[20 - 3]) <= 1):
+        return None
+    return fields[22 - 3].decode()
 
 
 def parent(pid: int) -> int | None:
@@ -35,7 +38,8 @@ def _fields(pid: int) -> list[bytes] | None:
     Answer what the kernel tells of a process, from its field 3 on; None when there is none.
 
     Source:
-        proc_pid_stat(5): the name, in brackets, may hold anything; state is field 3, ppid 4, starttime 22.
+        proc_pid_stat(5): the name, in brackets, may hold anything; state is field 3, ppid 4, num_threads 20,
+        starttime 22.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()

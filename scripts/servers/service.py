@@ -49,6 +49,10 @@ class Tool:
     package: str
 
 
+def nothing_to_fetch() -> None:
+    """Do nothing, for a server whose packages bring all of it."""
+
+
 def no_steps(_program: str, _data: Path) -> list[Step]:
     """Answer what has to be done for a server that needs nothing but an empty folder."""
     return []
@@ -72,6 +76,8 @@ class Service:
         url: Answers its value for a port.
         account: Who runs it when root starts it. A server without a password would lend root's rights to everybody
             on the machine.
+        fetch: Brings, before it is started, what no package has, unless it is there already; it may raise a
+            ServiceError.
         prepare: Answers, for the path of the program and the data folder, the steps that have to be taken in the empty
             folder before the first start, in their order and by the same account.
         places: Patterns of folders below /, in which Debian may have put the program when it is not in PATH; the last
@@ -90,6 +96,7 @@ class Service:
     variable: str
     url: Callable[[int], str]
     account: str = "nobody"
+    fetch: Callable[[], None] = nothing_to_fetch
     prepare: Callable[[str, Path], Sequence[Step]] = no_steps
     places: tuple[str, ...] = ()
     leftovers: tuple[str, ...] = ()

@@ -252,7 +252,7 @@ def test_a_slow_backend_is_imported_by_who_asks_for_it_alone(install: Install) -
     ] == printed
 
 
-def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
+def test_the_siblings_say_what_they_need(install: Install) -> None:
     """Here without their client libraries, which finding them does not need."""
     siblings = install("cqrs-core[plugins]")
     siblings.install("cqrs-kafka", "cqrs-sqla", "cqrs-breaker", options=["--no-deps"])
@@ -266,8 +266,9 @@ def test_the_siblings_say_what_they_do_not_hold_yet(install: Install) -> None:
 
     assert [
         (
-            f"BackendNotBuilt: kafka is not built yet in cqrs-kafka {VERSION}. Meanwhile broker='memory' takes events "
-            "from one part of a process to others."
+            f"BackendLoadError: The broker 'kafka' of cqrs-kafka {VERSION} cannot be made: "
+            "cqrs_kafka.plugin:open_broker failed with ModuleNotFoundError: No module named 'aiokafka'. "
+            "Install what it needs: pip install --upgrade cqrs-kafka."
         ),
         (
             f"BackendLoadError: The storage 'sqlalchemy' of cqrs-sqla {VERSION} cannot be made: "

@@ -164,6 +164,20 @@ def test_a_second_start_finds_the_server_of_the_first(machine: Machine) -> None:
     assert answers(second)
 
 
+def test_what_cannot_be_fetched_is_told_and_nothing_is_started(machine: Machine) -> None:
+    """What no package has comes from elsewhere, which may be out of reach."""
+
+    def fetch() -> None:
+        raise ServiceError("1 file could not be downloaded")
+
+    service = replace(fake(), fetch=fetch)
+
+    with pytest.raises(ServiceError, match="1 file could not be downloaded"):
+        machine.control(service).start(service)
+
+    assert not machine.folder.exists()
+
+
 def test_two_starts_at_the_same_time_make_one_server(machine: Machine) -> None:
     service = fake()
     together = threading.Barrier(2)

@@ -1,0 +1,107 @@
+"""What both sides, sending and receiving, tell the client about the connection."""
+
+from __future__ import annotations
+
+import importlib.util
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import codec
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    IllegalSaslStateError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from cqrs_core.errors import BrokerUnavailable, InvalidOption
+from cqrs_kafka.errors import AccessDenied, CompressionMissing, KerberosMissing
+from cqrs_kafka.patience import TooSlow, within
+
+if TYPE_CHECKING:
+    from cqrs_kafka.settings import KafkaSettings
+
+_DENIALS = (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    IllegalSaslStateError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+#: How long a client pauses before it asks again.
+RETRY_BACKOFF_S = 0.1
+
+
+def check_libraries(settings: KafkaSettings) -> None:
+    """
+    Check that what *settings* ask for is installed.
+
+    Raises:
+        CompressionMissing: The library that compresses is not.
+        KerberosMissing: The library for Kerberos is not.
+    """
+    if settings.compression != "none" and not getattr(codec, f"has_{settings.compression}")():
+        raise CompressionMissing(settings.compression)
+    is_kerberos = settings.uses_sasl and settings.sasl_mechanism == "GSSAPI"
+    if is_kerberos and importlib.util.find_spec("gssapi") is None:
+        raise KerberosMissing
+
+
+def connection_options(settings: KafkaSettings) -> dict[str, Any]:
+    """
+    Give the arguments that producers and consumers of aiokafka share.
+
+    Raises:
+        InvalidOption: A file for TLS cannot be read, or holds something else.
+    """
+    return {
+        "bootstrap_servers": list(settings.servers),
+        "client_id": settings.client_id,
+        "request_timeout_ms": round(settings.request_timeout_s * 1000),
+        "retry_backoff_ms": round(RETRY_BACKOFF_S * 1000),
+        "security_protocol": settings.security_protocol,
+        "ssl_context": _ssl_context(settings) if settings.uses_tls else None,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.username,
+        "sasl_plain_password": settings.password,
+        "sasl_oauth_token_provider": settings.token_provider,
+    }
+
+
+async def why_unavailable(settings: KafkaSettings) -> BrokerUnavailable | AccessDenied:
+    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone."""
+    options = connection_options(settings)
+    servers = options.pop("bootstrap_servers")
+    del options["retry_backoff_ms"]
+    problems: list[str] = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        connecting = create_conn(host.strip("[]"), int(port), **options)
+        try:
+            connection = await within(settings.unavailable_after_s, connecting)
+        except _DENIALS as error:
+            return AccessDenied(f"{error}.")
+        except (KafkaError, OSError, TooSlow) as error:
+            problems.append(f"{server}: {error}")
+        else:
+            connection.close()
+            problems.append(f"{server}: it has only just answered")
+    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(problems)}.")
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    if settings.ssl_context is not None:
+        return settings.ssl_context
+    option = "tls_ca_file"
+    try:
+        context = ssl.create_default_context(cafile=settings.tls_ca_file)
+        option = "tls_cert_file"
+        if settings.tls_cert_file is not None:
+            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+    except OSError as error:
+        raise InvalidOption(option, getattr(settings, option), f"a file in PEM that can be read ({error})") from error
+    return context
