@@ -47,7 +47,13 @@ SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchem
 #: It needs a driver, and one run of it will do.
 OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
 #: What `bench` measures the core and the outbox against, in an environment of its own.
-PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "aiobreaker==1.2.0", "asyncpg>=0.29"]
+PEERS = [
+    "python-cqrs[sqlalchemy]==5.3.0",
+    "aiobreaker==1.2.0",
+    "aiosqlite>=0.20",
+    "asyncmy>=0.2.9",
+    "asyncpg>=0.29",
+]
 
 
 def install_group(session: nox.Session, *groups: str) -> None:
@@ -279,7 +285,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", f"benchmarks/{program}.py")
     if "TEST_POSTGRES_URL" in os.environ:
         # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
-        packages = ["./cqrs_sqla[asyncpg]", "sqlalchemy[asyncio]==2.0.*"]
+        packages = ["./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
         session.install(*packages, env={"UV_COMPILE_BYTECODE": "1"})
         session.run("python", "benchmarks/outbox.py", "--peer-python", peers)
 
