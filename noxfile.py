@@ -1,5 +1,7 @@
 """
-What is checked, and how: `nox` runs everything but `bench`, `nox -s tests-3.12 -- tests/core -k scope` a part of it.
+What is checked, and how: `nox` runs it, `nox -s tests-3.12 -- tests/core -k scope` a part of it.
+
+`bench` and `demo_kills` take long, and run only if they are named.
 
 Sessions without a version in their name run on the Python that runs nox.
 """

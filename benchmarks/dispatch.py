@@ -11,11 +11,8 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import platform
-import subprocess
 import sys
-import venv
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +20,7 @@ from typing import Any, NamedTuple
 import ours
 from blocks import Spread, alternate, ratios, timed
 from imports import OURS, cost, import_times
+from peer import Peer, make_peer
 
 PEER = "python-cqrs==5.3.0"
 #: What it is measured with: its fallbacks need a breaker.
@@ -59,34 +57,6 @@ class Result(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Everything, by names."""
         return {**self._asdict(), "ratio": self.ratio._asdict(), "verdict": self.verdict}
-
-
-class Peer:
-    """python-cqrs, in a process and an environment of its own, that measures a block whenever it is told to."""
-
-    def __init__(self, python: str) -> None:
-        script = Path(__file__).with_name("python_cqrs.py")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        self._process = subprocess.Popen(
-            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.python = python
-        self.about = self._answer()
-
-    def seconds(self, key: str, count: int) -> float:
-        """Let it do the work *count* times."""
-        print(json.dumps({"key": key, "count": count}), file=self._process.stdin, flush=True)
-        return float(self._answer())
-
-    def close(self) -> None:
-        """Let its process end."""
-        self._process.communicate()
-
-    def _answer(self) -> Any:
-        line = next(iter(self._process.stdout or ()), None)
-        if line is None:
-            sys.exit(f"The peer's process ended. Is {PEER} installed for its Python?")
-        return json.loads(line)
 
 
 def measure(*, rounds: int, seconds: float, peer: Peer | None) -> tuple[list[Result], list[Result]]:
@@ -135,17 +105,6 @@ def table(about: str, other: str, ratio: str, results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def make_peer(folder: Path) -> str:
-    """Install the peer into an environment in *folder*, unless that was done before, and tell its Python."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "installed"
-    if not done.exists():
-        venv.create(folder, clear=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-        done.touch()
-    return str(python)
-
-
 def options(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measures what dispatching costs.")
@@ -163,8 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell the exit code."""
     chosen = options(arguments)
     rounds, seconds = (chosen.rounds, chosen.seconds) if not chosen.short else (7, 0.002)
-    peer_python = chosen.peer_python or (make_peer(chosen.make_peer) if chosen.make_peer else None)
-    peer = Peer(peer_python) if peer_python else None
+    peer_python = chosen.peer_python or (make_peer(chosen.make_peer, PEERS) if chosen.make_peer else None)
+    peer = Peer(peer_python, "python_cqrs.py", {}) if peer_python else None
     print(f"Python {platform.python_version()} on {platform.machine()}, {rounds} rounds of {seconds:g} s\n", flush=True)
     results, beside = measure(rounds=rounds, seconds=seconds, peer=peer)
     print(table("work", "bare µs", "x bare", results), flush=True)

@@ -1,8 +1,4 @@
-"""
-The same pieces of work done with python-cqrs, in the environment where that is installed.
-
-Reads orders from stdin, one JSON object a line, ``{"key": "send", "count": 1000}``; answers the seconds of each.
-"""
+"""The same work done with python-cqrs, in the environment where that is installed; a :class:`peer.Peer` runs it."""
 
 # Types are checked where neither python-cqrs nor di is installed.
 # mypy: disable-error-code="import-not-found,misc"
@@ -11,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -26,6 +21,7 @@ from blocks import Block, Work, timed
 from cqrs.adapters.circuit_breaker import AioBreakerAdapter
 from cqrs.container.scope import ScopeStrategy
 from cqrs.middlewares.base import MiddlewareChain
+from peer import serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -192,15 +188,8 @@ def main() -> None:
     for key, work in works().items():
         silence = logging.NOTSET if key == "bootstrap" else logging.CRITICAL
         blocks[key] = timed(work, loop, lambda silence=silence: logging.disable(silence))
-    reply({"version": version("python-cqrs"), "python": sys.version.split()[0], "keys": list(blocks)})
-    for line in sys.stdin:
-        order = json.loads(line)
-        reply(blocks[order["key"]](order["count"]))
+    serve(blocks, {"version": version("python-cqrs"), "python": sys.version.split()[0]})
     loop.close()
-
-
-def reply(answer: object) -> None:
-    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

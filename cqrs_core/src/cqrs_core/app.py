@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group, run_shielded
+from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
+from cqrs_core.loops import chosen_loops, run_loops
 from cqrs_core.maps import EventMap, RequestMap
 from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
 from cqrs_core.resilience.guards import Guards
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
-        Awaitable,
         Callable,
         Collection,
         Coroutine,
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
-    from cqrs_core.concurrency import TaskGroup
     from cqrs_core.consumer import Consumer, OnUnknown, Order
     from cqrs_core.container import Container
     from cqrs_core.envelope import Envelope
@@ -48,8 +46,6 @@ if TYPE_CHECKING:
     from cqrs_core.traffic import Traffic
 
 R = TypeVar("R")
-
-_LOOPS = ("consumers", "relay")
 
 
 class App:
@@ -312,56 +308,22 @@ class App:
             InvalidOption: *only* names something else.
             Exception: As for ``async with app:``; what the block raised; what ended a loop.
         """
-        loops = set(_LOOPS) if only is None else _checked_loops(only)
-        raised: Exception | None = None
-        async with self, open_task_group() as tasks:
-            stopping = Gate()
+        loops = chosen_loops(only)
+        async with self:
             traffic = self._traffic
             self._consumers = () if traffic is None or "consumers" not in loops else tuple(traffic.consumers())
-            for consumer in self._consumers:
-                await consumer.subscribe()
-                tasks.start(partial(consumer.run, stopping))
-            is_relaying = self._units.are_used and "relay" in loops
-            stop_relay = await self._start_relay(tasks) if is_relaying else None
-            try:
+            self._relay = await self._make_relay() if self._units.are_used and "relay" in loops else None
+            async with run_loops(self._consumers, self._relay):
                 yield self
-            except Exception as error:  # noqa: BLE001 - the loops end in good order first; raised below
-                raised = error
-            if stop_relay is not None:
-                # Before the consumers: what it waits for may be theirs to acknowledge.
-                await stop_relay()
-            stopping.open()
-        if raised is not None:
-            raise raised
 
-    async def _start_relay(self, tasks: TaskGroup) -> Callable[[], Awaitable[None]]:
-        """Let the relay run among *tasks*; gives what lets it end, and waits until it has."""
-        from cqrs_core.relay import Bell, OutboxRelay  # noqa: PLC0415 - only who has an outbox pays for it
-        from cqrs_core.relay.options import RelayOptions  # noqa: PLC0415 - as above
+    async def _make_relay(self) -> OutboxRelay:
+        from cqrs_core.relay import Bell, OutboxRelay, RelayOptions  # noqa: PLC0415 - only who has an outbox pays for it
 
-        traffic = self._needed_traffic()
-        if not traffic.is_started:  # there was nothing to exchange until now
-            wire(traffic)
-            await traffic.start()
+        traffic = await self._started_traffic()
         options = self._relay_options or RelayOptions()
         lease = self._units.lease(self.name, ttl_s=options.lease_ttl_s)
         self._bell = Bell()
-        relay = OutboxRelay(lease, traffic.broker, options=options, bell=self._bell, clock=self._clock)
-        self._relay = relay
-        stopping, ended = Gate(), Gate()
-
-        async def run() -> None:
-            try:
-                await relay.run(stopping)
-            finally:
-                ended.open()
-
-        async def stop() -> None:
-            stopping.open()
-            await ended.wait()
-
-        tasks.start(run)
-        return stop
+        return OutboxRelay(lease, traffic.broker, options=options, bell=self._bell, clock=self._clock)
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
@@ -378,7 +340,7 @@ class App:
         Publish *event* as if a handler had emitted it: to its handlers here, or, a notification, to other processes.
 
         Raises:
-            EventHandlersFailed: Some handlers failed. All others ran.
+            EventHandlersFailed: Some handlers failed. All others ran; in a unit of work, everything was rolled back.
             AppNotStarted: Outside the block.
         """
         self._check_started()
@@ -400,17 +362,21 @@ class App:
             )
         return self._traffic
 
-    async def _publish(self, event: Event) -> None:
-        self._check_started()  # a message that outlives the App must not start its broker again
+    async def _started_traffic(self) -> Traffic:
         traffic = self._needed_traffic()
-        unit = self._units.current(type(event))
-        if unit is not None:
-            unit.enqueue(traffic.envelopes(event))
-            return
         if not traffic.is_started:  # there was nothing to exchange until now
             wire(traffic)
             await traffic.start()
-        await traffic.publish(event)
+        return traffic
+
+    async def _publish(self, event: Event) -> None:
+        self._check_started()  # a message that outlives the App must not start its broker again
+        unit = self._units.current(type(event))
+        if unit is not None:
+            unit.enqueue(self._write(event))
+        else:
+            traffic = await self._started_traffic()
+            await traffic.publish(event)
 
     def _on_enqueued(self) -> None:
         if self._bell is not None:
@@ -443,11 +409,3 @@ def _open_storage(spec: str) -> Storage:
     from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for the search
 
     return open_backend("storage", spec)
-
-
-def _checked_loops(only: Collection[str]) -> set[str]:
-    names = {only} if isinstance(only, str) else set(only)
-    for name in names:
-        if name not in _LOOPS:
-            raise InvalidOption("only", name, f"one of the loops: {', '.join(_LOOPS)}")
-    return names

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Any, Literal
 
-from cqrs_core.concurrency import run_all
 from cqrs_core.errors import EventCascadeTooDeep, EventHandlersFailed, InvalidOption, NoPublisher
-from cqrs_core.maps import binding_keys
-from cqrs_core.messages import Event, NotificationEvent, payload_type
+from cqrs_core.jobs import run_jobs, run_jobs_in_unit
+from cqrs_core.messages import Event, NotificationEvent
 from cqrs_core.pipeline import middleware_problems
-from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, react, refuse
+from cqrs_core.reaction_map import ReactionMap
+from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, refuse
 from cqrs_core.resilience.guards import Guards
-from cqrs_core.type_arguments import union_members
 from cqrs_core.units import Units
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 
     from cqrs_core.broker import Publisher
     from cqrs_core.errors import CqrsError
     from cqrs_core.maps import EventBinding, EventMap
     from cqrs_core.open_unit import OpenUnit
     from cqrs_core.pipeline import EventMiddleware, Handle
-    from cqrs_core.reactions import Job, Outcome, Plan
+    from cqrs_core.reactions import Outcome, Plan
     from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.wiring import HandlerSource, Resolve
 
@@ -41,7 +40,7 @@ class EventEmitter:
 
     Handlers of one event run in the order in which they were bound; events that they emit form the next level, which is
     handled when the whole level is done (breadth first). An error ends nothing: all handlers run, and then all errors
-    are raised together, or logged.
+    are raised together, or logged. In a unit of work, where the first error rolls everything back, it ends the rest.
     """
 
     def __init__(
@@ -85,11 +84,9 @@ class EventEmitter:
         self._max_concurrent = max_concurrent_handlers
         self._max_depth = max_event_depth
         self._on_error = on_error
-        self._is_polymorphic = is_polymorphic
         self._guards = guards or Guards()
         self._units = units or Units(source)
-        #: By class of events, or (class of notifications, class of payload): what was bound to exactly that.
-        self._bound: dict[Any, list[Reaction]] = {}
+        self._reactions = ReactionMap(is_polymorphic=is_polymorphic)
         #: By class: what becomes of events that are emitted.
         self._plans: dict[type, Plan] = {}
         #: The same for those that arrive, which do not go out again; for notifications by the payload's class as well.
@@ -139,7 +136,7 @@ class EventEmitter:
         self._event_map.freeze()
 
     def _put_together(self) -> None:
-        self._bound.clear()
+        self._reactions.clear()
         self._plans.clear()
         self._arrival_plans.clear()
         self._has_units = self._units.are_used
@@ -147,8 +144,7 @@ class EventEmitter:
         for bound in self._event_map:
             guard = partial(self._guarded, bound) if bound.policies.are_used else None
             reaction = Reaction(bound.handler, (*self._middlewares, *bound.middlewares), guard)
-            for key in binding_keys(bound.event_type):
-                self._bound.setdefault(key, []).append(reaction)
+            self._reactions.add(bound.event_type, reaction)
         has_scopes = self._source.open_scope is not None
         self._needs_scope = has_scopes and any(
             self._source.maker(handler) is None for handler in self._event_map.handlers()
@@ -182,7 +178,8 @@ class EventEmitter:
             response: What the handler answered, for the error.
 
         Raises:
-            EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done.
+            EventHandlersFailed: Some handlers, or the publisher, raised. Everything else was done; in a unit of work,
+                everything is rolled back.
         """
         if resolve is None:
             if self._has_units:
@@ -219,20 +216,9 @@ class EventEmitter:
 
     def handles(self, target: Any) -> bool:  # noqa: ANN401 - a class, or an alias such as NotificationEvent[P]
         """Tell whether an event of *target* that arrives would reach any handler; to be asked after :meth:`wire`."""
-        if not self._bound and len(self._event_map):
+        if not len(self._reactions) and len(self._event_map):
             return True  # something is wrong with the map, and told: nothing is known
-        event_type = get_origin(target) or target
-        if issubclass(event_type, NotificationEvent):
-            payload = payload_type(target)
-            members = [get_origin(member) or member for member in union_members(payload)]
-            # Of Any payload, some may have handlers.
-            if payload is Any:
-                return any(
-                    issubclass(event_type, get_origin(bound.event_type) or bound.event_type)
-                    for bound in self._event_map
-                )
-            return any(self._bound_to(self._notification_keys(event_type, member)) for member in members)
-        return bool(self._bound_to(event_type.__mro__ if self._is_polymorphic else (event_type,)))
+        return self._reactions.has_any_for(target)
 
     async def _emit_in_scope(self, events: Sequence[Event], response: object) -> None:
         try:
@@ -327,59 +313,16 @@ class EventEmitter:
     async def _run(self, outcome: Outcome, resolve: Resolve, unit: OpenUnit | None, *, is_raising: bool) -> None:
         """Do what was put off; what it brings is added in its own order."""
         jobs = outcome.take_jobs()
+        if not jobs:
+            return
         brought: list[list[Event]] = [[] for _ in jobs]
         if unit is not None:
-            await self._run_in_unit(jobs, brought, outcome, unit, is_raising=is_raising)
+            await run_jobs_in_unit(jobs, brought, outcome, unit, is_raising=is_raising)
         else:
-            await self._run_in_parallel(jobs, brought, outcome, resolve)
+            scopes = self._source if self._needs_scope else None
+            await run_jobs(jobs, brought, outcome, resolve, limit=self._max_concurrent, scopes=scopes)
         for job, emitted in zip(jobs, brought, strict=True):
             outcome.add(emitted, job.event, job.cause)
-
-    async def _run_in_parallel(
-        self, jobs: Sequence[Job], brought: Sequence[list[Event]], outcome: Outcome, resolve: Resolve
-    ) -> None:
-        """Run handlers, several at a time if that is allowed; all of them, whatever fails."""
-        in_parallel = self._max_concurrent > 1 and len(jobs) > 1
-
-        async def run(number: int, job: Job) -> None:
-            try:
-                if in_parallel and self._needs_scope:
-                    # What a scope shares, such as a session, is not shared by handlers that run at the same time.
-                    async with self._source.resolving() as own:
-                        await react(job.event, job.reaction, own, brought[number])
-                else:
-                    await react(job.event, job.reaction, resolve, brought[number])
-            except Exception as error:  # noqa: BLE001 - the policy decides what becomes of it
-                outcome.errors.append(error)
-
-        limit = self._max_concurrent if in_parallel else 1
-        await run_all([partial(run, number, job) for number, job in enumerate(jobs)], limit=limit)
-
-    async def _run_in_unit(
-        self,
-        jobs: Sequence[Job],
-        brought: Sequence[list[Event]],
-        outcome: Outcome,
-        unit: OpenUnit,
-        *,
-        is_raising: bool,
-    ) -> None:
-        """Run handlers that share a transaction: one after the other, and none after one that failed for good."""
-        for job, emitted in zip(jobs, brought, strict=True):
-            if not is_raising:
-                await unit.work.flush()  # what fails there is not the handler's
-            try:
-                if is_raising:
-                    await react(job.event, job.reaction, unit.resolve, emitted, unit)
-                else:
-                    async with unit.savepoint():
-                        await react(job.event, job.reaction, unit.resolve, emitted, unit)
-            except Exception as error:
-                emitted.clear()
-                if is_raising:
-                    outcome.errors.append(error)
-                    raise EventHandlersFailed(outcome.errors, is_rolled_back=True) from error
-                logger.exception("An event handler failed; what it did is undone, and the policy is to go on.")
 
     async def _publish(self, outcome: Outcome) -> None:
         for event in outcome.published:
@@ -404,7 +347,7 @@ class EventEmitter:
     def _plan_to_handle(self, event_type: type) -> Plan:
         if Event not in event_type.__mro__:
             return refuse
-        return self._plan_for(event_type.__mro__ if self._is_polymorphic else (event_type,))
+        return self._plan_for(self._reactions.of(event_type))
 
     def _plan_to_deliver(self, event: Event) -> Plan:
         """Put together, once, what becomes of an event that has arrived."""
@@ -415,31 +358,13 @@ class EventEmitter:
             return plan
         key = (event_type, type(event.payload))
         if key not in self._arrival_plans:
-            self._arrival_plans[key] = self._plan_for(self._notification_keys(*key))
+            self._arrival_plans[key] = self._plan_for(self._reactions.of_notification(*key))
         return self._arrival_plans[key]
 
-    def _notification_keys(self, event_type: type, payload_class: Any) -> Iterator[Any]:  # noqa: ANN401 - or Any itself
-        """Give the keys of the handlers that a notification reaches: its class and its payload's decide."""
-        payload_types = payload_class.__mro__ if self._is_polymorphic else (payload_class,)
-        for base in event_type.__mro__:
-            if base is event_type or self._is_polymorphic:
-                yield base
-            # bind(NotificationEvent[P], ...) serves subclasses of NotificationEvent as well: P decides.
-            yield from ((base, payload) for payload in (*payload_types, Any))
-
-    def _plan_for(self, keys: Iterable[Any]) -> Plan:
-        reactions = self._bound_to(keys)
+    def _plan_for(self, reactions: Sequence[Reaction]) -> Plan:
         if self._is_plain and not any(reaction.middlewares or reaction.guard for reaction in reactions):
             return one_after_the_other(reactions, [self._source.maker(reaction.handler) for reaction in reactions])
         return put_off(reactions)
-
-    def _bound_to(self, keys: Iterable[Any]) -> tuple[Reaction, ...]:
-        """Find what was bound to any of *keys*: in their order, each handler once."""
-        first: dict[type, Reaction] = {}
-        for key in keys:
-            for reaction in self._bound.get(key, ()):
-                first.setdefault(reaction.handler, reaction)
-        return tuple(first.values())
 
 
 async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:

@@ -148,7 +148,8 @@ class RequestMediator(_RequestPlans["Handle"]):
 
         Raises:
             HandlerNotFound: No handler is bound to this type. Raised by the call itself, before it is awaited.
-            EventHandlersFailed: The request was handled; then handlers of its events failed.
+            EventHandlersFailed: The request was handled; then handlers of its events failed. In a unit of work,
+                everything was rolled back.
             Exception: What the handler raised. Its events are dropped.
         """
         try:
@@ -204,7 +205,8 @@ class StreamingRequestMediator(_RequestPlans["Stream"]):
 
         Raises:
             HandlerNotFound: No streaming handler is bound to this type. Raised by the call itself.
-            EventHandlersFailed: Handlers of events failed; ``response`` is the answer that was not handed out.
+            EventHandlersFailed: Handlers of events failed; ``response`` is the answer that was not handed out. In a
+                unit of work, everything since the answer before it was rolled back.
             Exception: What the handler raised. Events that it had not handed out an answer for are dropped.
         """
         try:

@@ -193,7 +193,7 @@ class OpenUnit:
                 await self._end_scope(None)
                 return
             try:
-                await run_shielded(partial(self._end_by, self.work.rollback))
+                await run_shielded(partial(self._clean_up, self.work.rollback))
             finally:
                 await self._end_scope(error)
 
@@ -206,9 +206,9 @@ class OpenUnit:
     async def _end_scope(self, error: BaseException | None) -> None:
         # Not shielded: what was made in a scope is cleaned up in the task, and the context, that it was made in.
         try:
-            await self._end_by(partial(self._scope.aclose, error))
+            await self._clean_up(partial(self._scope.aclose, error))
         finally:
-            await self._end_by(self.work.close)
+            await self._clean_up(self.work.close)
 
     async def _commit(self) -> None:
         await self.work.commit()
@@ -218,7 +218,7 @@ class OpenUnit:
             self._on_enqueued()
 
     @staticmethod
-    async def _end_by(step: Callable[[], Awaitable[object]]) -> None:
+    async def _clean_up(step: Callable[[], Awaitable[object]]) -> None:
         # What has been committed has taken effect, and what failed has its error: neither is changed by a clean-up.
         try:
             await step()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from cqrs_core.clock import SystemClock
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, MessageRefused, OutcomeUnknown
 from cqrs_core.relay import RelayOptions
-from cqrs_core.resilience import RetryPolicy
+from cqrs_core.relay.options import OUTAGE
+from cqrs_core.relay.refusals import RefusalKeeper, judge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: For what has no end but success: a broker that does not answer.
-_OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
 
-
-class BatchRepository(Protocol):
+class BatchRepository(RefusalKeeper, Protocol):
     """
     An outbox as a producer reads and empties it, all within one transaction at a time.
 
+    What it is told, of messages that were refused too, holds once that is committed.
     ``cqrs_sqla.SqlAlchemyOutboxedEventRepository`` is one.
     """
 
@@ -40,14 +39,6 @@ class BatchRepository(Protocol):
 
     async def remove(self, positions: Sequence[int]) -> None:
         """Note that the broker has messages, so that :meth:`commit` forgets them."""
-        ...
-
-    async def postpone(self, position: int, *, delay_s: float | None, error: str) -> None:
-        """As :meth:`cqrs_core.outbox.OutboxLease.postpone`, once it is committed."""
-        ...
-
-    async def bury(self, position: int, *, reason: str, error: str) -> None:
-        """As :meth:`cqrs_core.outbox.OutboxLease.bury`, once it is committed."""
         ...
 
     async def commit(self) -> None:
@@ -124,7 +115,7 @@ class EventProducer:
             if batch:
                 poll_s = self._options.shortest_poll_s
                 self._outages = 0 if self._is_available else self._outages + 1
-                pause_s = _OUTAGE.delay_after(self._outages) if self._outages else 0.0
+                pause_s = OUTAGE.delay_after(self._outages) if self._outages else 0.0
             else:
                 pause_s, poll_s = poll_s, min(2 * poll_s, self._options.longest_poll_s)
             left_s = given_at + pause_s - self._clock.monotonic()
@@ -148,7 +139,8 @@ class EventProducer:
         try:
             await self.message_broker.send(envelope)
         except MessageRefused as error:
-            await self._refused(message, error)
+            verdict = judge(message, error, is_permanent=error.is_permanent, options=self._options)
+            await verdict.keep_in(self.repository)
         except BrokerUnavailable as error:
             self._is_available = False
             logger.warning("The broker is not available, so messages wait: %s", error, extra=facts)
@@ -163,20 +155,3 @@ class EventProducer:
         if envelope.key is not None:
             self._held_back.add(envelope.key)
         return False
-
-    async def _refused(self, message: OutboxRecord, refusal: MessageRefused) -> None:
-        """Let a message wait, or give it up; no other message is to blame, so only those of its key wait with it."""
-        attempts = message.attempts + 1
-        error = f"{type(refusal).__name__}: {refusal}"
-        facts = {"topic": message.envelope.topic, "position": message.position, "message_id": message.envelope.id}
-        if not refusal.is_permanent and attempts < self._options.retry.max_attempts:
-            delay_s = self._options.retry.delay_after(attempts)
-            logger.warning("A message was refused; trying again in %.1f s: %s", delay_s, error, extra=facts)
-            await self.repository.postpone(message.position, delay_s=delay_s, error=error)
-        elif self._options.on_dead == "halt":
-            logger.error("A message was refused for good, and its key waits for somebody: %s", error, extra=facts)
-            await self.repository.postpone(message.position, delay_s=None, error=error)
-        else:
-            logger.error("A message was refused for good, and is among the dead ones: %s", error, extra=facts)
-            reason = "permanent" if refusal.is_permanent else "attempts"
-            await self.repository.bury(message.position, reason=reason, error=error)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cqrs_core.storage import Storage
     from cqrs_core.wiring import HandlerSource
 
-
 T = TypeVar("T")
 
 
@@ -67,11 +66,6 @@ class Units:
     def are_used(self) -> bool:
         """Whether attempts have units of work; to be asked after :meth:`wire`."""
         return self._storage is not None
-
-    @property
-    def storage(self) -> Storage | None:
-        """The storage; to be asked for after :meth:`wire`."""
-        return self._storage
 
     def wire(self) -> list[CqrsError]:
         """Open the storage, and let handlers ask for what it provides; before others: errors, none of them raised."""

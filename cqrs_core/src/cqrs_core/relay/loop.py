@@ -14,10 +14,10 @@ from cqrs_core.concurrency import Gate, as_failure, open_task_group, run_all, ru
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay.bell import Bell
 from cqrs_core.relay.gaps import Gaps
-from cqrs_core.relay.options import RelayOptions
+from cqrs_core.relay.options import OUTAGE, RelayOptions
 from cqrs_core.relay.parking import Parking
+from cqrs_core.relay.refusals import judge
 from cqrs_core.relay.sending import send_in_order, send_one_by_one
-from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: For what has no end but success: a broker, or a storage, that does not answer.
-_OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
 #: A share is not used for this part of its time before it ends: the clock here and that of the storage differ.
 _MARGIN = 0.2
 #: How often to look from the beginning for what was committed late: once a second, unless that would take more than a
@@ -168,7 +166,7 @@ class OutboxRelay:
         cancel()
 
     async def _pause(self, failures: int, why: str, stopping: Gate) -> None:
-        delay_s = _OUTAGE.delay_after(failures)
+        delay_s = OUTAGE.delay_after(failures)
         logger.warning("%s Trying again in %.1f s.", why, delay_s)
         await run_within(delay_s, stopping.wait, self._clock.sleep)
 
@@ -259,26 +257,16 @@ class OutboxRelay:
         return await send_one_by_one(self._broker, records)
 
     async def _refused(self, record: OutboxRecord, outcome: SendOutcome) -> None:
-        """Let a message wait, or give it up; no other message is to blame, so only those of its key wait with it."""
-        attempts = record.attempts + 1
-        is_permanent = outcome.status is SendStatus.PERMANENT
-        error = f"{type(outcome.error).__name__}: {outcome.error}"
         self.counts["refused"] += 1
-        extra = {"topic": record.envelope.topic, "position": record.position, "message_id": record.envelope.id}
-        if not is_permanent and attempts < self._options.retry.max_attempts:
-            delay_s: float | None = self._options.retry.delay_after(attempts)
-            logger.warning("A message was refused; trying again in %.1f s: %s", delay_s, error, extra=extra)
-        elif self._options.on_dead == "halt":
-            delay_s = None
-            logger.error("A message was refused for good, and its key waits for somebody: %s", error, extra=extra)
-        else:
-            logger.error("A message was refused for good, and is among the dead ones: %s", error, extra=extra)
+        is_permanent = outcome.status is SendStatus.PERMANENT
+        verdict = judge(record, outcome.error, is_permanent=is_permanent, options=self._options)
+        # What this relay does about it goes first: it holds even if the outbox cannot be told.
+        if verdict.reason is not None:
             self._look_again()
-            await self._lease.bury(record.position, reason="permanent" if is_permanent else "attempts", error=error)
-            self.counts["buried"] += 1
-            return
-        self._parking.add(record.envelope.key, delay_s, self._clock.monotonic())
-        await self._lease.postpone(record.position, delay_s=delay_s, error=error)
+        else:
+            self._parking.add(record.envelope.key, verdict.delay_s, self._clock.monotonic())
+        await verdict.keep_in(self._lease)
+        self.counts["buried"] += verdict.reason is not None
 
     async def _take_out(self) -> None:
         """

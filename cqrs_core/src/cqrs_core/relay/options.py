@@ -11,6 +11,9 @@ from cqrs_core.resilience import RetryPolicy
 #: What becomes of the other messages of a key when one of them is given up: they go on, or wait for a person.
 OnDead = Literal["skip", "halt"]
 
+#: For what has no end but success: a broker, or a storage, that does not answer.
+OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayOptions:
