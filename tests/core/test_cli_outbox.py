@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from cqrs_core.cli import main
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import StorageUnusable
 from cqrs_core.memory import MemoryStorage
-from cqrs_core.outbox_tables import duration_text
+from cqrs_core.outbox import ParkedKey
+from cqrs_core.outbox_keeper import OutboxStatus
+from cqrs_core.outbox_tables import described_status, duration_text, text_of
 from cqrs_core.testing import VirtualClock
 
 URL = "db://x"
@@ -100,6 +103,17 @@ Messages wait for a person: mend what they were refused for, then `cqrs outbox r
 def test_status_begins_with_the_oldest_and_ends_with_what_to_do(run: Run) -> None:
     """It answers 1, because there is something that no relay will do by itself."""
     assert (1, STATUS) == run("status")
+
+
+def test_status_tells_that_there_may_be_more_keys_than_it_has_read() -> None:
+    """Those that are halted fill the list first, and leave less of it for the others."""
+    parked = [ParkedKey("a", None), ParkedKey("b", 1.0)]
+    status = OutboxStatus(
+        oldest_age_s=1.0, waiting=2, halted=1, dead=0, counted_to=2, parked=parked, relays=[], free_slots=64, slots=64
+    )
+
+    assert "keys retried      1 or more (keys: b)" in described_status(status)
+    assert "keys retried      1 (keys: b)" in described_status(replace(status, counted_to=3))
 
 
 @pytest.mark.usefixtures("shop")
@@ -259,6 +273,12 @@ def test_a_body_that_is_no_text_is_shown_in_base64(run: Run) -> None:
     assert {"ce_id": id_of(1), "ce_type": "OrderPlaced"} == text["headers"]
 
 
+@pytest.mark.parametrize(("body", "said"), [(b"a\r\nb", "a\r\nb"), (b"bad\rgood", None), (b"\x1b[2J", None)])
+def test_text_is_what_hides_nothing_on_a_terminal(body: bytes, said: str | None) -> None:
+    """A carriage return does, unless a line ends there."""
+    assert said == text_of(body)
+
+
 @pytest.mark.usefixtures("shop")
 def test_a_message_that_is_not_there_is_an_error(run: Run) -> None:
     code, text = run("show", "--id", id_of(9))
@@ -331,6 +351,7 @@ def test_purge_forgets_what_was_given_up_long_ago(
         (["purge", "--older-than", "-1d"], "expected one argument"),
         (["purge", "--older-than", "٣d"], "is no duration"),
         (["purge", "--older-than", "36501d"], "at most a hundred years"),
+        (["purge", "--older-than", "999999999w"], "at most a hundred years"),
         (["purge", "--older-than", "999999999999w"], "at most a hundred years"),
         (["list", "--limit", "0"], "'0' is no number from 1 to 9999999."),
         (["list", "--limit", "-1"], "is no number"),

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cqrs_sqla import schema
+from cqrs_sqla.storage import SqlAlchemyStorage
 from cqrs_sqla.tables import Tables, define_tables
 
 pytest.importorskip("alembic")
@@ -100,7 +100,7 @@ async def test_a_migration_runs_as_it_was_written_and_leaves_nothing_to_change(
     await migrations.upgrade()
 
     await migrations.check()
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
 
 async def test_tables_are_added_to_a_program_that_has_migrations(empty_engine: AsyncEngine, tmp_path: Path) -> None:
@@ -116,9 +116,11 @@ async def test_tables_are_added_to_a_program_that_has_migrations(empty_engine: A
     await migrations.upgrade()
 
     await migrations.check()
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
     await migrations.run(command.downgrade, "-1")
-    assert 5 == len([text for text in await schema.problems(empty_engine, tables) if "There is no table" in text])
+    assert 5 == len(
+        [text for text in await SqlAlchemyStorage(empty_engine, tables=tables).check() if "There is no table" in text]
+    )
 
 
 async def test_tables_that_create_all_made_need_no_migration(
@@ -140,7 +142,7 @@ async def test_tables_in_a_schema_are_migrated_there(empty_engine: AsyncEngine, 
     await migrations.upgrade()
 
     await migrations.check()
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
 
 @pytest.mark.parametrize("driver", ["asyncpg"], indirect=True)

@@ -9,25 +9,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cqrs_sqla import schema
 from cqrs_sqla.databases import DATABASES, database_of
 from cqrs_sqla.errors import UnknownDatabase
+from cqrs_sqla.storage import SqlAlchemyStorage
 from cqrs_sqla.tables import Tables, define_tables
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
 
 
 async def test_tables_that_were_created_have_no_problems(empty_engine: AsyncEngine, tables: Tables) -> None:
-    await schema.create(empty_engine, tables)
+    await SqlAlchemyStorage(empty_engine, tables=tables).create()
 
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
 
 async def test_tables_are_created_beside_those_that_are_there(empty_engine: AsyncEngine, tables: Tables) -> None:
     """A second time, nothing happens, and nothing is lost."""
     sa.Table("books", tables.metadata, sa.Column("id", sa.Integer, primary_key=True))
-    await schema.create(empty_engine, tables)
+    await SqlAlchemyStorage(empty_engine, tables=tables).create()
     async with empty_engine.begin() as connection:
         await connection.execute(sa.insert(tables.outbox_relay), [{"node": "a", "until": NOW}])
 
-    await schema.create(empty_engine, tables)
+    await SqlAlchemyStorage(empty_engine, tables=tables).create()
 
     async with empty_engine.connect() as connection:
         assert ["a"] == list(await connection.scalars(sa.select(tables.outbox_relay.c.node)))
@@ -42,7 +43,7 @@ async def test_the_ddl_makes_the_same_tables(empty_engine: AsyncEngine, tables: 
         for statement in filter(None, statements):
             await connection.exec_driver_sql(statement)
 
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
 
 @pytest.mark.parametrize("dialect", list(DATABASES))
@@ -82,9 +83,9 @@ async def test_tables_may_stand_in_a_schema_of_their_own(empty_engine: AsyncEngi
     tables = define_tables(sa.MetaData(), schema="Shop")
     async with empty_engine.begin() as connection:
         await connection.execute(sa.schema.CreateSchema("Shop"))
-    await schema.create(empty_engine, tables)
+    await SqlAlchemyStorage(empty_engine, tables=tables).create()
 
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
 
 @pytest.mark.parametrize(
@@ -103,4 +104,4 @@ async def test_an_old_database_is_told_to_be_upgraded(
     async with empty_engine.connect():
         empty_engine.dialect.server_version_info = version  # type: ignore[attr-defined]  # known since it has connected
 
-    assert [said] == await schema.problems(empty_engine, tables)
+    assert [said] == await SqlAlchemyStorage(empty_engine, tables=tables).check()

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cqrs_sqla import schema
+from cqrs_sqla.storage import SqlAlchemyStorage
 from cqrs_sqla.tables import Tables
 
 POSTGRESQL, MARIADB, SQLITE = ["asyncpg", "psycopg"], ["asyncmy"], ["aiosqlite"]
@@ -91,11 +92,11 @@ async def test_what_was_made_otherwise_is_named_and_mended(
 ) -> None:
     await run(engine, damage)
 
-    (problem,) = await schema.problems(engine, tables)
+    (problem,) = await SqlAlchemyStorage(engine, tables=tables).check()
 
     assert said in problem
     await run(engine, problem.partition("un: ")[2])
-    assert [] == await schema.problems(engine, tables)
+    assert [] == await SqlAlchemyStorage(engine, tables=tables).check()
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,11 @@ async def test_a_table_of_sqlite_is_made_anew_with_what_is_in_it(
         "(7, '00000000000000000000000000000001', 1, 'orders', 'k', 'OrderPlaced', x'7B7D', '{}', '2026-01-01 00:00')",
     )
 
-    (problem,) = await schema.problems(empty_engine, tables)
+    (problem,) = await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
     assert said in problem
     await run(empty_engine, problem.partition(" Run: ")[2])
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
     async with empty_engine.begin() as connection:
         assert [7] == list(await connection.scalars(sa.select(tables.outbox.c.seq)))
 
@@ -129,7 +130,7 @@ async def test_columns_of_the_program_are_not_thrown_away(empty_engine: AsyncEng
     made = schema.ddl("sqlite", tables).replace("PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY, tenant TEXT", 1)
     await run(empty_engine, made)
 
-    (problem,) = await schema.problems(empty_engine, tables)
+    (problem,) = await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
     assert problem.endswith(" Make it anew by hand, for it has columns of yours: tenant.")
 
@@ -137,14 +138,14 @@ async def test_columns_of_the_program_are_not_thrown_away(empty_engine: AsyncEng
 async def test_columns_and_indexes_of_the_program_are_no_problem(engine: AsyncEngine, tables: Tables) -> None:
     await run(engine, "ALTER TABLE outbox ADD COLUMN tenant VARCHAR(40); CREATE INDEX by_tenant ON outbox (tenant)")
 
-    assert [] == await schema.problems(engine, tables)
+    assert [] == await SqlAlchemyStorage(engine, tables=tables).check()
 
 
 @pytest.mark.parametrize("driver", MARIADB, indirect=True)
 async def test_longer_text_is_no_problem(engine: AsyncEngine, tables: Tables) -> None:
     await run(engine, "ALTER TABLE outbox MODIFY last_error LONGTEXT")
 
-    assert [] == await schema.problems(engine, tables)
+    assert [] == await SqlAlchemyStorage(engine, tables=tables).check()
 
 
 @pytest.mark.parametrize("driver", POSTGRESQL, indirect=True)
@@ -162,16 +163,16 @@ async def test_longer_text_is_no_problem(engine: AsyncEngine, tables: Tables) ->
 async def test_what_holds_as_much_is_no_problem(engine: AsyncEngine, tables: Tables, change: str) -> None:
     await run(engine, change)
 
-    assert [] == await schema.problems(engine, tables)
+    assert [] == await SqlAlchemyStorage(engine, tables=tables).check()
 
 
 async def test_python_cqrs_own_table_is_recognised(empty_engine: AsyncEngine, tables: Tables) -> None:
     """By its columns; it is not to be mended, but left alone."""
     columns = ["event_id", "event_id_bin", "event_status", "flush_counter", "event_name", "topic", "payload"]
     await run(empty_engine, f"CREATE TABLE outbox (id INTEGER, {', '.join(f'{name} VARCHAR(99)' for name in columns)})")
-    await schema.create(empty_engine, tables)
+    await SqlAlchemyStorage(empty_engine, tables=tables).create()
 
-    (problem,) = await schema.problems(empty_engine, tables)
+    (problem,) = await SqlAlchemyStorage(empty_engine, tables=tables).check()
 
     assert problem.startswith(
         "The table outbox is python-cqrs's own. Name ours otherwise, by define_tables(prefix=...)"

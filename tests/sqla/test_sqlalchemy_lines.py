@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from cqrs_sqla import schema
+from cqrs_sqla.storage import SqlAlchemyStorage
 from cqrs_sqla.tables import Tables
 
 #: The Python of an environment with the other line; the nox session ``databases`` makes one.
@@ -81,7 +81,7 @@ async def test_tables_made_there_are_used_here(
     async with empty_engine.begin() as connection:
         await connection.execute(sa.insert(tables.outbox), [message(sent)])
     assert [] == run_other(python, database_url, sent, answered)
-    assert [] == await schema.problems(empty_engine, tables)
+    assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
     async with empty_engine.connect() as connection:
         found = await connection.scalars(sa.select(tables.outbox.c.seq).where(tables.outbox.c.id == answered))
     assert [2] == list(found)

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -69,9 +70,10 @@ def duration(text: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d{1,12})([smhdw])", text, re.ASCII)
     if found is not None:
-        length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if int(found[1]) < 10**9 else timedelta.max
-        if length.days <= _MOST_DAYS:
-            return length
+        with suppress(OverflowError):
+            length = timedelta(**{_UNITS[found[2]]: int(found[1])})
+            if length.days <= _MOST_DAYS:
+                return length
     expected = "a number and its unit, s, m, h, d or w, such as 30d; at most a hundred years"
     raise argparse.ArgumentTypeError(f"{text!r} is no duration. Write {expected}.")
 

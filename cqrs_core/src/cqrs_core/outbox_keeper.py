@@ -38,7 +38,8 @@ class OutboxStatus:
         halted: How many of these wait for a person.
         dead: How many were given up.
         counted_to: At this number, counting has ended: a count that reaches it means so many, or more.
-        parked: The keys of which a message was refused, and waits; those that wait for a person first.
+        parked: The keys of which a message was refused, and waits. Those of which one waits for a person come first,
+            and have no ``delay_s``; of others, it is that of the first one. At most ``counted_to``.
         relays: The relays that live.
         free_slots: How many parts of the keys no relay has. While there is one, it takes them within moments.
         slots: How many parts there are.
@@ -135,7 +136,7 @@ class OutboxKeeper(Protocol):
         """
         Let messages wait again that were given up: behind all others, in their order, as if they were written now.
 
-        They keep their ids, and begin without attempts. Those that are given up meanwhile are not among them.
+        They keep their ids, and begin without attempts. What is given up again meanwhile is not among them.
 
         Returns:
             How many there were.

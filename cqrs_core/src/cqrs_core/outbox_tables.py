@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
-from cqrs_core.outbox_keeper import OutboxEntry
+from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
-
-    from cqrs_core.outbox_keeper import OutboxStatus
 
 #: How many keys a table names.
 _KEYS = 10
@@ -32,8 +30,8 @@ def as_json(thing: object) -> str:
 def _plain(thing: object) -> object:
     if isinstance(thing, OutboxEntry):
         return _plain_entry(thing)
-    if is_dataclass(thing) and not isinstance(thing, type):
-        return {**asdict(thing), "needs_a_person": getattr(thing, "needs_a_person", False)}
+    if isinstance(thing, OutboxStatus):
+        return {**asdict(thing), "needs_a_person": thing.needs_a_person}
     return thing
 
 
@@ -64,7 +62,8 @@ def text_of(body: bytes) -> str | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    return text if text.isprintable() or all(c.isprintable() or c in "\t\n\r" for c in text) else None
+    # Alone, a carriage return would hide what stands before it.
+    return text if all(c.isprintable() or c in "\t\n" for c in text.replace("\r\n", "\n")) else None
 
 
 # For people ----------------------------------------------------------------------------------------------------------
@@ -74,12 +73,13 @@ def described_status(status: OutboxStatus) -> str:
     """Write how an outbox does, the age of the oldest first."""
     halted = [one.key for one in status.parked if one.delay_s is None]
     retried = [one.key for one in status.parked if one.delay_s is not None]
+    is_cut = len(status.parked) >= status.counted_to
     relays = ", ".join(f"{_shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
     lines = [
         ("oldest", "nothing waits" if status.oldest_age_s is None else duration_text(status.oldest_age_s)),
         ("waiting", _number(status.waiting, status)),
         ("halted", f"{_number(status.halted, status)}{_keys(halted)}"),
-        ("keys retried", f"{_number(len(retried), status)}{_keys(retried)}"),
+        ("keys retried", f"{len(retried)}{' or more' if is_cut else ''}{_keys(retried)}"),
         ("dead", _number(status.dead, status)),
         ("relays", relays or "none"),
         ("shares of nobody", f"{status.free_slots} of {status.slots}"),

@@ -10,14 +10,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cqrs_core.envelope import is_text
 from cqrs_core.errors import InvalidOption
 from cqrs_sqla.moments import now_on
+from cqrs_sqla.tables import NAME_LENGTH
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Collection, Sequence
 
     from sqlalchemy.sql.dml import Insert
-
-_GROUP_LENGTH = 255
 
 
 def accept(connection: sa.Connection, inbox: sa.Table, group: str, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
@@ -33,8 +32,8 @@ def accept(connection: sa.Connection, inbox: sa.Table, group: str, ids: Collecti
         InvalidOption: The group's name does not fit into the inbox.
     """
     # MariaDB, MySQL compare without the spaces at the end: "books " would have what "books" has accepted.
-    if not (0 < len(group) <= _GROUP_LENGTH and is_text(group) and "\0" not in group and not group.endswith(" ")):
-        raise InvalidOption("group", group, f"a name of at most {_GROUP_LENGTH} characters, with no space at its end")
+    if not (0 < len(group) <= NAME_LENGTH and is_text(group) and "\0" not in group and not group.endswith(" ")):
+        raise InvalidOption("group", group, f"a name of at most {NAME_LENGTH} characters, with no space at its end")
     # In one order everywhere, so that two that accept the same ones do not wait for each other.
     wanted = sorted(set(ids))
     if not wanted:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from cqrs_sqla.errors import UnknownDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import sqlalchemy as sa
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,9 @@ def version_problem(dialect: sa.Dialect) -> str | None:
         return None
     oldest, found = (".".join(map(str, parts)) for parts in (database.oldest, numbers))
     return f"{database.name} {found} is too old. Upgrade it to {oldest} or later."
+
+
+def name_of_database(engine: AsyncEngine) -> str:
+    """Write what *engine* connects to, for errors: without the user, and the query, where some have their password."""
+    url = engine.url
+    return str(sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database))

@@ -1,4 +1,4 @@
-"""What drivers say of connections that broke, and of transactions that the database has ended by itself."""
+"""What drivers say of what failed: whether it may pass, and whether the transaction has ended by itself."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ _LOST_CLASSES = ("08", "57P")
 # MariaDB: the server goes down; the session was killed; the connection was lost, in three ways.
 _LOST_NUMBERS = {1053, 1927, 2006, 2013, 2055}
 _DEADLOCK = 1213
+# Of PostgreSQL: a conflict, or nothing left to work with; a lock that others have, a timeout; a server that only reads,
+# as after a failover. Of MariaDB and MySQL: locks that others have, and the server only reads. Of SQLite: others write.
+_PASSING_CLASSES = ("40", "53", "55P03", "57014", "25006")
+_PASSING_NUMBERS = {1205, 1213, 1290, 1836}
+_SQLITE_BUSY = {5, 6, 13}  # the last one: the disk is full
 
 
 def is_lost(error: BaseException) -> bool:
@@ -37,6 +42,35 @@ def _says_lost(error: object) -> bool:
         return True
     state = getattr(error, "sqlstate", None)
     return _number_of(error) in _LOST_NUMBERS or (isinstance(state, str) and state.startswith(_LOST_CLASSES))
+
+
+def _is_outdated(original: object) -> bool:
+    """Tell whether asyncpg has prepared a statement for a table that was changed meanwhile; it forgets it by that."""
+    # By its name: SQLAlchemy's class is an attribute of the dialect's, and other errors have the same SQLSTATE.
+    return type(original).__name__ == "InvalidCachedStatementError"
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether what failed may go well the next time, on another connection."""
+    if is_lost(error):
+        return True
+    original = getattr(error, "orig", None)
+    if _is_outdated(original):
+        return True
+    state = getattr(original, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_PASSING_CLASSES)
+    if type(original).__module__ == "sqlite3" and type(original).__name__ == "OperationalError":
+        # Python 3.10 does not say which.
+        return getattr(original, "sqlite_errorcode", 5) & 0xFF in _SQLITE_BUSY
+    arguments: tuple[object, ...] = getattr(original, "args", ())
+    return bool(arguments) and arguments[0] in _PASSING_NUMBERS
+
+
+def told_by(error: BaseException) -> str:
+    """Say what a driver says, without the statement and what is in it, which SQLAlchemy adds."""
+    original = getattr(error, "orig", None) or error
+    return f"{type(original).__name__}: {original}."
 
 
 def watch(connection: sa.Connection) -> None:

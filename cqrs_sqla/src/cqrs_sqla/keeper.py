@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from cqrs_core import envelope as names
+from cqrs_core.concurrency import run_shielded
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, RelayShare
+from cqrs_sqla.failures import is_passing, told_by
 from cqrs_sqla.moments import as_utc, now_on
-from cqrs_sqla.relaying.dialects import among, many
-from cqrs_sqla.relaying.lines import is_passing, told_by
-from cqrs_sqla.relaying.messages import NEVER
+from cqrs_sqla.relaying.dialects import among, is_text, many
 from cqrs_sqla.rows import record_columns, record_of
 from cqrs_sqla.schema import problems_of
 from cqrs_sqla.slots import SLOTS
+from cqrs_sqla.waiting import NEVER, delay_s, is_parked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 #: What a message has in both tables, but for its place, its age and what became of it.
 _CONTENT = ("id", "slot", "aggregatetype", "aggregateid", "type", "payload", "headers")
 #: What :func:`cqrs_sqla.rows.record_columns` leaves out.
-_TOLD = ("id", "type", "attempts", "last_error", "available_at")
+_TOLD = ("id", "type", "last_error", "available_at")
 _BATCH_SIZE = 500
 _NEARLY_NEVER = NEVER.replace(month=1)
 
@@ -95,7 +95,9 @@ class SqlAlchemyOutboxKeeper:
         told: list[sa.ColumnElement[Any]] = [table.c[name] for name in _TOLD]
         told.append(self._now.label("now"))
         told += [table.c.failed_at, table.c.reason] if among_dead else []
-        statement = sa.select(*record_columns(table), *told).where(table.c.seq > after, *_conditions(table, which))
+        statement = sa.select(*record_columns(table), *told).where(
+            table.c.seq > after, *_conditions(self._dialect, table, which)
+        )
         async with self._connected(self._looking) as connection:
             rows = (await connection.execute(statement.order_by(table.c.seq).limit(limit))).all()
         return [self._entry(row, is_dead=among_dead) for row in rows]
@@ -111,7 +113,7 @@ class SqlAlchemyOutboxKeeper:
         return OutboxStatus(
             oldest_age_s=None if oldest is None else (as_utc(oldest[1]) - as_utc(oldest[0])).total_seconds(),
             waiting=self._count(connection, self._tables.outbox, count_to),
-            halted=self._count(connection, self._tables.outbox, count_to, *self._is_halted()),
+            halted=self._count(connection, self._tables.outbox, count_to, self._is_halted()),
             dead=self._count(connection, self._tables.outbox_dead, count_to),
             counted_to=count_to,
             parked=self._parked(connection, count_to),
@@ -131,21 +133,21 @@ class SqlAlchemyOutboxKeeper:
         columns = self._tables.outbox.c
         parked: dict[str, ParkedKey] = {}
         # Those that wait for a person are looked for by themselves: of the others, there may be too many to read.
-        for conditions in (self._is_halted(), self._is_parked()):
+        for condition in (self._is_halted(), self._is_parked()):
             wanted: list[sa.ColumnElement[Any]] = [columns.aggregateid, columns.available_at, self._now]
-            statement = sa.select(*wanted).where(columns.aggregateid.is_not(None), *conditions)
+            statement = sa.select(*wanted).where(columns.aggregateid.is_not(None), condition)
             for key, due, now in map(tuple, connection.execute(statement.order_by(columns.seq).limit(count_to))):
-                parked.setdefault(key, ParkedKey(key, _delay_s(due, now)))
+                parked.setdefault(key, ParkedKey(key, delay_s(due, now)))
         return list(parked.values())[:count_to]
 
-    def _is_parked(self) -> tuple[sa.ColumnElement[bool], ...]:
-        columns = self._tables.outbox.c
-        return columns.attempts > 0, columns.available_at > self._now
+    def _is_parked(self) -> sa.ColumnElement[bool]:
+        return is_parked(self._tables.outbox, self._now)
 
-    def _is_halted(self) -> tuple[sa.ColumnElement[bool], ...]:
+    def _is_halted(self) -> sa.ColumnElement[bool]:
         columns = self._tables.outbox.c
         # Some time before it, whatever time zone it is read in.
-        return columns.attempts > 0, columns.available_at >= sa.literal(_NEARLY_NEVER, columns.available_at.type)
+        is_far = columns.available_at >= sa.literal(_NEARLY_NEVER, columns.available_at.type)
+        return sa.and_(columns.attempts > 0, is_far)
 
     def _entry(self, row: Any, *, is_dead: bool) -> OutboxEntry:  # noqa: ANN401 - rows have other types in 2.0 and 2.1
         try:
@@ -153,15 +155,13 @@ class SqlAlchemyOutboxKeeper:
         except Exception:  # noqa: BLE001 - a person has to see what cannot be decoded, too
             left = {names.ID: str(row.id), names.TYPE: row.type}
             envelope = Envelope(row.aggregatetype, bytes(row.payload), row.aggregateid, left)
-            record = OutboxRecord(row.seq, envelope, as_utc(row.created_at))
-        record = replace(record, attempts=row.attempts)
+            record = OutboxRecord(row.seq, envelope, as_utc(row.created_at), row.attempts)
         if is_dead:
             failed_at = as_utc(row.failed_at)
             return OutboxEntry(
                 record=record, delay_s=None, error=row.last_error, failed_at=failed_at, reason=row.reason
             )
-        delay_s = 0.0 if row.available_at is None else _delay_s(row.available_at, row.now)
-        return OutboxEntry(record=record, delay_s=delay_s, error=row.last_error)
+        return OutboxEntry(record=record, delay_s=delay_s(row.available_at, row.now), error=row.last_error)
 
     # Changing ---------------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class SqlAlchemyOutboxKeeper:
 
     async def let_go(self, which: Selection) -> int:
         """Let messages be due, as if they had never been refused."""
-        return await self._change(self._tables.outbox, which, self._forgive, *self._is_parked())
+        return await self._change(self._tables.outbox, which, self._forgive, self._is_parked())
 
     async def purge(self, older_than: timedelta, which: Selection) -> int:
         """Forget messages that were given up longer ago than *older_than*, by the database's clock."""
@@ -190,10 +190,10 @@ class SqlAlchemyOutboxKeeper:
     ) -> int:
         """Find messages, and change them, batch by batch, each in one transaction."""
         seq = table.c.seq
-        wanted = sa.select(seq).where(*_conditions(table, which), *conditions)
+        wanted = sa.select(seq).where(*_conditions(self._dialect, table, which), *conditions)
         changed, after = 0, 0
         async with self._connected(self._changing) as connection:
-            # What is given up meanwhile has a greater number: with a broker that refuses it, this would never end.
+            # What is requeued gets a greater number: with a broker that refuses it at once, this would never end.
             last = (await connection.execute(sa.select(sa.func.max(seq)))).scalar_one()
             await connection.commit()
             while last is not None:
@@ -219,7 +219,7 @@ class SqlAlchemyOutboxKeeper:
     def _forgive(self, connection: sa.Connection, positions: Sequence[int]) -> int:
         outbox = self._tables.outbox
         # Looked at again: a relay may have postponed it, or sent it, since it was found.
-        due = sa.update(outbox).where(self._are(outbox), *self._is_parked()).values(available_at=None, attempts=0)
+        due = sa.update(outbox).where(self._are(outbox), self._is_parked()).values(available_at=None, attempts=0)
         return connection.execute(due, self._facts(positions)).rowcount
 
     def _forget(self, connection: sa.Connection, positions: Sequence[int]) -> int:
@@ -239,10 +239,7 @@ class SqlAlchemyOutboxKeeper:
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        try:
-            connection = await engine.connect()
-        except Exception as error:  # each driver has errors of its own
-            raise StorageUnavailable(self._name, told_by(error)) from error
+        connection = await self._connect(engine)
         try:
             yield connection
         except Exception as error:
@@ -255,6 +252,23 @@ class SqlAlchemyOutboxKeeper:
         finally:
             await connection.close()
 
+    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+        made: list[AsyncConnection] = []
+
+        async def connect() -> None:
+            made.append(await engine.connect())
+
+        try:
+            # As for SqlAlchemyOutbox.pending: a cancellation would lose the connection.
+            await run_shielded(connect)
+        except BaseException as error:
+            for connection in made:
+                await connection.close()
+            if isinstance(error, Exception):  # each driver has errors of its own
+                raise StorageUnavailable(self._name, told_by(error)) from error
+            raise
+        return made[0]
+
     async def _problems(self) -> Sequence[str]:
         try:
             async with self._looking.connect() as connection:
@@ -263,17 +277,10 @@ class SqlAlchemyOutboxKeeper:
             return []
 
 
-def _conditions(table: sa.Table, which: Selection) -> Iterable[sa.ColumnElement[bool]]:
+def _conditions(dialect: sa.Dialect, table: sa.Table, which: Selection) -> Iterable[sa.ColumnElement[bool]]:
     columns = table.c
     if which.id is not None:
         yield columns.id == which.id
     for column, text in ((columns.aggregateid, which.key), (columns.aggregatetype, which.topic)):
         if text is not None:
-            yield column == text
-            # As bytes, too: for MariaDB's collations, spaces at the end do not count.
-            yield sa.cast(column, sa.LargeBinary) == text.encode()
-
-
-def _delay_s(due: datetime, now: datetime) -> float | None:
-    due, now = as_utc(due), as_utc(now)
-    return None if due.year == NEVER.year else max((due - now).total_seconds(), 0.0)
+            yield is_text(dialect, column, text)

@@ -67,12 +67,13 @@ async def import_outbox(
 
 
 def _check(connection: sa.Connection, outbox: sa.Table, name: str, schema: str | None) -> None:
-    found = columns_of(connection, name, schema)
+    inspector = sa.inspect(connection)
+    found = columns_of(inspector, name, schema)
     if not found:
         raise ImportRefused(name, "there is no such table.")
     if not is_of_python_cqrs(found):
         raise ImportRefused(name, "it is not the outbox of python-cqrs, which has other columns.")
-    ours = columns_of(connection, outbox.name, outbox.schema)
+    ours = columns_of(inspector, outbox.name, outbox.schema)
     if is_of_python_cqrs(ours):
         problem = "it has the name of our outbox too. Name ours otherwise, such as by ?table_prefix=cqrs_ in the URL."
         raise ImportRefused(name, problem)

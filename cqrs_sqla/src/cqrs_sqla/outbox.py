@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -47,8 +46,7 @@ class SqlAlchemyOutbox:
             UnknownCompression: A body was compressed by what this does not have.
         """
         outbox = self._outbox
-        columns = (*record_columns(outbox), outbox.c.attempts)
-        statement = sa.select(*columns).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
+        statement = sa.select(*record_columns(outbox)).where(outbox.c.seq > after).order_by(outbox.c.seq).limit(limit)
         rows: Sequence[sa.Row[Any]] = ()
 
         async def read() -> None:
@@ -58,7 +56,7 @@ class SqlAlchemyOutbox:
 
         # SQLAlchemy sets AUTOCOMMIT on a connection that it has taken already: cancelled there, it would lose it.
         await run_shielded(read)
-        return [replace(record_of(row, self._compressor), attempts=row.attempts) for row in rows]
+        return [record_of(row, self._compressor) for row in rows]
 
     def lease(self, name: str, *, ttl_s: float) -> SqlAlchemyOutboxLease:
         """

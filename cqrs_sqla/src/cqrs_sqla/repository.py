@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.messages import Event
     from cqrs_core.outbox import OutboxRecord
-
-    TransactionOwner = AsyncSession | Session | AsyncConnection | sa.Connection
+    from cqrs_sqla.writing import Target as TransactionOwner
 else:
     # Containers read annotations, and build an AsyncSession, but no union.
     TransactionOwner = AsyncSession

@@ -17,6 +17,7 @@ from cqrs_core.outbox import OutboxRecord
 from cqrs_sqla.compressor import packed, unpacked
 from cqrs_sqla.moments import as_utc
 from cqrs_sqla.slots import slot_of
+from cqrs_sqla.tables import NAME_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,6 @@ Row = dict[str, Any]
 #: Under this name a row has its headers, as JSON: ours, for the serializer of the program's engine may be any.
 HEADERS = "headers_json"
 
-_NAME_LENGTH = 255
 # A gigabyte is where PostgreSQL and SQLite end; a driver that writes bytes as text needs twice the room.
 _MANY_BYTES = 256 * 2**20
 # Made once: json.dumps makes one for each call that wants no blanks.
@@ -91,7 +91,8 @@ def record_columns(outbox: sa.Table) -> list[sa.ColumnElement[Any]]:
     """List what to select for :func:`record_of`."""
     columns = outbox.c
     headers = sa.cast(columns.headers, sa.Text).label(HEADERS)
-    return [columns.seq, columns.aggregatetype, columns.aggregateid, columns.payload, headers, columns.created_at]
+    content = [columns.aggregatetype, columns.aggregateid, columns.payload, headers]
+    return [columns.seq, *content, columns.created_at, columns.attempts]
 
 
 def record_of(row: sa.Row[Any], compressor: Compressor | None) -> OutboxRecord:
@@ -103,7 +104,7 @@ def record_of(row: sa.Row[Any], compressor: Compressor | None) -> OutboxRecord:
     """
     body, given = unpacked(bytes(row.payload), unescaped(json.loads(row.headers_json)), compressor)
     envelope = Envelope(row.aggregatetype, body, row.aggregateid, given)
-    return OutboxRecord(row.seq, envelope, as_utc(row.created_at))
+    return OutboxRecord(row.seq, envelope, as_utc(row.created_at), row.attempts)
 
 
 class _Misfit(Exception):
@@ -121,8 +122,8 @@ def _id_of(envelope: Envelope) -> uuid.UUID:
 def _check_name(what: str, text: str | None, header: str | None = None) -> None:
     if text is None:
         raise _Misfit(f"it has no {what}. Give it the header {header}.")
-    if len(text) > _NAME_LENGTH:
-        raise _Misfit(f"its {what} has {len(text)} characters. At most {_NAME_LENGTH} fit.")
+    if len(text) > NAME_LENGTH:
+        raise _Misfit(f"its {what} has {len(text)} characters. At most {NAME_LENGTH} fit.")
     if "\0" in text or not is_text(text):
         raise _Misfit(f"its {what} {text!r} is not text that every database can keep. Leave NUL and surrogates out.")
 

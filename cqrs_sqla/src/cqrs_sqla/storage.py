@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_sqla.compressor import check_compressor
-from cqrs_sqla.databases import database_of
+from cqrs_sqla.databases import database_of, name_of_database
+from cqrs_sqla.failures import told_by
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.inbox import SqlAlchemyInbox
 from cqrs_sqla.keeper import SqlAlchemyOutboxKeeper
@@ -79,9 +80,7 @@ class SqlAlchemyStorage:
         self._owns_engine = owns_engine
         self._starts = 0
         self._form = Form(max_bytes_of(engine.dialect.name), compressor)
-        # Without the user, and without the query, in which some write their password.
-        url = engine.url
-        self._name = str(sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database))
+        self._name = name_of_database(engine)
         self.outbox_keeper = SqlAlchemyOutboxKeeper(engine, self.tables, self._name, compressor)
 
     async def start(self) -> None:
@@ -159,7 +158,7 @@ class SqlAlchemyStorage:
         try:
             connection = await self._engine.connect()
         except Exception as error:  # each driver has errors of its own
-            raise StorageUnavailable(self._name, f"{type(error).__name__}: {error}.") from error
+            raise StorageUnavailable(self._name, told_by(error)) from error
         try:
             yield connection
         finally:

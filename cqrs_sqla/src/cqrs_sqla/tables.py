@@ -32,7 +32,7 @@ AUTOVACUUM = (
 
 # Names and topics: Kafka's topics have at most 249 characters, RabbitMQ's routing keys 255 bytes. With 4 bytes a
 # character the key of the inbox stays within the 3072 bytes of InnoDB.
-_NAME_LENGTH = 255
+NAME_LENGTH = 255
 
 # What is compared has to keep its capitals: by MariaDB's default two groups, A and a, would be one.
 _MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
@@ -131,7 +131,7 @@ def _define(metadata: sa.MetaData, outbox: str, inbox: str, schema: str | None) 
         ),
         inbox=table(
             inbox,
-            sa.Column("consumer", sa.String(_NAME_LENGTH), primary_key=True),
+            sa.Column("consumer", sa.String(NAME_LENGTH), primary_key=True),
             sa.Column("message_id", _id(), primary_key=True),
             sa.Column("received_at", _moment(), nullable=False, index=True),
         ),
@@ -146,9 +146,9 @@ def _message() -> list[sa.Column[Any]]:
     return [
         sa.Column("id", _id(), nullable=False),
         sa.Column("slot", sa.SmallInteger, nullable=False),
-        sa.Column("aggregatetype", sa.String(_NAME_LENGTH), nullable=False),  # the topic
-        sa.Column("aggregateid", sa.String(_NAME_LENGTH)),  # the key
-        sa.Column("type", sa.String(_NAME_LENGTH), nullable=False),
+        sa.Column("aggregatetype", sa.String(NAME_LENGTH), nullable=False),  # the topic
+        sa.Column("aggregateid", sa.String(NAME_LENGTH)),  # the key
+        sa.Column("type", sa.String(NAME_LENGTH), nullable=False),
         sa.Column("payload", _bytes(), nullable=False),
         sa.Column("headers", sa.JSON, nullable=False),
         sa.Column("created_at", _moment(), nullable=False),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from cqrs_sqla.moments import now_on
-from cqrs_sqla.relaying.dialects import among, many, many_texts, not_among
+from cqrs_sqla.relaying.decoding import UNDECODABLE, decode
+from cqrs_sqla.relaying.dialects import among, is_text, many, many_texts, not_among
 from cqrs_sqla.relaying.messages import Messages
-from cqrs_sqla.rows import record_columns, record_of
+from cqrs_sqla.rows import record_columns
+from cqrs_sqla.waiting import is_due, is_parked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from cqrs_core.outbox import OutboxRecord
     from cqrs_sqla.compressor import Compressor
     from cqrs_sqla.tables import Tables
-
-_UNDECODABLE = "undecodable"
 
 
 class Taking:
@@ -66,6 +65,7 @@ class Taking:
     def remove(self, connection: sa.Connection, positions: Sequence[int]) -> None:
         """Delete messages: the broker has them."""
         if self._is_mysql:
+            # One by one, for the reason of _lock.
             one = sa.delete(self._outbox).where(self._outbox.c.seq == sa.bindparam("position"))
             connection.execute(one, [{"position": position} for position in positions])
         else:
@@ -82,7 +82,7 @@ class Taking:
     def _parked_keys(self) -> sa.Select[Any]:
         columns = self._outbox.c
         return sa.select(columns.aggregateid).where(
-            columns.attempts > 0, columns.available_at > self._now, columns.aggregateid.is_not(None)
+            is_parked(self._outbox, self._now), columns.aggregateid.is_not(None)
         )
 
     def _find(
@@ -92,9 +92,9 @@ class Taking:
         # write there until the messages are sent.
         columns = self._outbox.c
         keys = [key for key in without if key is not None]
-        found = sa.select(columns.seq, columns.aggregateid).where(columns.seq > after, self._is_due())
+        found = sa.select(columns.seq, columns.aggregateid).where(columns.seq > after, is_due(self._outbox, self._now))
         if topic is not None:
-            found = found.where(columns.aggregatetype == topic)
+            found = found.where(is_text(self._dialect, columns.aggregatetype, topic))
         if keys:
             others = not_among(self._dialect, columns.aggregateid, "keys")
             found = found.where(sa.or_(columns.aggregateid.is_(None), others))
@@ -103,7 +103,7 @@ class Taking:
 
     def _lock(self, connection: sa.Connection, positions: Sequence[int]) -> Sequence[Any]:
         seq = self._outbox.c.seq
-        rows = sa.select(*record_columns(self._outbox), self._outbox.c.attempts).where(self._is_due())
+        rows = sa.select(*record_columns(self._outbox)).where(is_due(self._outbox, self._now))
         rows = rows.with_for_update(skip_locked=True)
         if not self._is_mysql:
             rows = rows.where(among(self._dialect, seq, "positions"))
@@ -112,14 +112,8 @@ class Taking:
         rows = rows.where(seq == sa.bindparam("position"))
         return [row for position in positions for row in connection.execute(rows, {"position": position})]
 
-    def _is_due(self) -> sa.ColumnElement[bool]:
-        columns = self._outbox.c
-        return sa.or_(columns.available_at.is_(None), columns.available_at <= self._now)
-
     def _decoded(self, connection: sa.Connection, row: Any) -> list[OutboxRecord]:  # noqa: ANN401 - a row of _lock()
-        try:
-            return [replace(record_of(row, self._compressor), attempts=row.attempts)]
-        except Exception as error:  # noqa: BLE001 - whatever a decompressor says
-            problem = f"It cannot be decoded: {type(error).__name__}: {error}"
-            self.bury(connection, row.seq, reason=_UNDECODABLE, error=problem, refusals=0)
-            return []
+        records, broken = decode([row], self._compressor)
+        for position, problem in broken:
+            self.bury(connection, position, reason=UNDECODABLE, error=problem, refusals=0)
+        return records

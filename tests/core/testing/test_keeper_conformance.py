@@ -98,6 +98,13 @@ class ListsEachMessage(Right):
         return replace(status, parked=sorted(parked, key=lambda one: one.delay_s is not None)[:count_to])
 
 
+class TellsTheFirstOfAKey(Right):
+    async def status(self, *, count_to: int = 10_000) -> OutboxStatus:
+        status = await super().status(count_to=count_to)
+        parked = self.records.waiting_keys(self.records.waiting())
+        return replace(status, parked=sorted(parked, key=lambda one: one.delay_s is not None)[:count_to])
+
+
 class ListsByPosition(Right):
     async def status(self, *, count_to: int = 10_000) -> OutboxStatus:
         status = await super().status()
@@ -378,6 +385,7 @@ FAULTS: list[tuple[type[Right], str]] = [
     (CountsParkedKeysAlone, "test_status_tells_which_keys_are_parked"),
     (ListsEachMessage, "test_status_tells_which_keys_are_parked"),
     (ListsByPosition, "test_status_tells_which_keys_are_parked"),
+    (TellsTheFirstOfAKey, "test_status_tells_a_key_that_waits_for_a_person_behind_a_retry"),
     (CountsThoseWhoHaveGone, "test_status_tells_who_shares_the_outbox"),
     (TellsNoNames, "test_status_tells_who_shares_the_outbox"),
     (LosesHeaders, "test_what_waits_can_be_looked_at"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cqrs_core.memory.leases import SLOTS
-from cqrs_core.outbox import ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, RelayShare
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from cqrs_core.clock import Clock
     from cqrs_core.memory.leases import Slots
     from cqrs_core.memory.records import DeadMessage, Records
-    from cqrs_core.outbox import OutboxRecord
+    from cqrs_core.outbox import OutboxRecord, ParkedKey
     from cqrs_core.outbox_keeper import Selection
 
 
@@ -73,12 +72,9 @@ class MemoryOutboxKeeper:
         return len(positions)
 
     def _parked(self) -> list[ParkedKey]:
-        parked: dict[str, ParkedKey] = {}
-        for record in self._records.waiting():
-            key = record.envelope.key
-            if key is not None and key not in parked:
-                parked[key] = ParkedKey(key, self._records.delay_of(record.position))
-        return sorted(parked.values(), key=lambda one: one.delay_s is not None)
+        # Whatever waits for a person goes first, wherever it stands among those of its key.
+        waiting = sorted(self._records.waiting(), key=lambda one: self._records.delay_of(one.position) is not None)
+        return self._records.waiting_keys(waiting)
 
     def _entry(self, record: OutboxRecord) -> OutboxEntry:
         refusal = self._records.refusals.get(record.position)

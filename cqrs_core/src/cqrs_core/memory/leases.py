@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from cqrs_core.errors import InvalidOption
-from cqrs_core.outbox import ParkedKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
     from cqrs_core.clock import Clock
     from cqrs_core.memory.records import Records
-    from cqrs_core.outbox import OutboxRecord
+    from cqrs_core.outbox import OutboxRecord, ParkedKey
 
 SLOTS = 64
 
@@ -132,12 +131,7 @@ class MemoryLease:
 
     async def parked(self) -> Sequence[ParkedKey]:
         """As :meth:`cqrs_core.outbox.OutboxLease.parked`; a key waits for the first of its messages that do."""
-        parked: dict[str, ParkedKey] = {}
-        for record in self._mine(self._records.waiting()):
-            key = record.envelope.key
-            if key is not None and key not in parked:
-                parked[key] = ParkedKey(key, self._records.delay_of(record.position))
-        return list(parked.values())
+        return self._records.waiting_keys(self._mine(self._records.waiting()))
 
     async def remove(self, positions: Sequence[int]) -> None:
         """As :meth:`cqrs_core.outbox.OutboxLease.remove`."""

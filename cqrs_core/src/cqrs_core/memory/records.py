@@ -9,7 +9,7 @@ from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from cqrs_core.outbox import OutboxRecord
+from cqrs_core.outbox import OutboxRecord, ParkedKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -59,7 +59,7 @@ class Records:
 
     Attributes:
         dead: Those that were given up, in the order in which they were.
-        refusals: By position: why a message waits, or has waited, that was refused. Delete one to let it go.
+        refusals: By position: why a message waits, or has waited, that was refused.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -85,6 +85,15 @@ class Records:
     def waiting(self) -> Iterator[OutboxRecord]:
         """Go through those that were refused, and are not due."""
         return (record for record in self._records if self.delay_of(record.position) != 0)
+
+    def waiting_keys(self, records: Iterable[OutboxRecord]) -> list[ParkedKey]:
+        """List the keys of some that wait, each once, with the time of its first."""
+        parked: dict[str, ParkedKey] = {}
+        for record in records:
+            key = record.envelope.key
+            if key is not None and key not in parked:
+                parked[key] = ParkedKey(key, self.delay_of(record.position))
+        return list(parked.values())
 
     def delay_of(self, position: int) -> float | None:
         """Tell for how many seconds a message is not due; ``None``: until a person says so."""

@@ -25,6 +25,10 @@ _TEXT = frozenset({str})
 _ESCAPED_ESCAPE = json.dumps(ESCAPE)[1:-1]
 
 
+#: Why such a row is among the dead.
+UNDECODABLE = "undecodable"
+
+
 class Broken(NamedTuple):
     """A row that is no message any more, and what is wrong with it."""
 
@@ -33,7 +37,7 @@ class Broken(NamedTuple):
 
 
 def decode(rows: Iterable[Sequence[Any]], compressor: Compressor | None) -> tuple[list[OutboxRecord], list[Broken]]:
-    """Read rows as :func:`cqrs_sqla.rows.record_columns` selects them, with the attempts behind."""
+    """Read rows as :func:`cqrs_sqla.rows.record_columns` selects them, many at a time."""
     records: list[OutboxRecord] = []
     broken: list[Broken] = []
     for position, topic, key, body, headers, created_at, attempts in rows:

@@ -71,6 +71,13 @@ def not_among(dialect: sa.Dialect, column: sa.Column[Any], name: str) -> sa.Colu
     return sa.cast(column, sa.LargeBinary).not_in(sa.bindparam(name, expanding=True, type_=sa.LargeBinary()))
 
 
+def is_text(dialect: sa.Dialect, column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
+    """Ask whether a column of text is exactly *text*."""
+    if dialect.name in {"mysql", "mariadb"}:  # as bytes too, for the reason of not_among; an index may find the first
+        return sa.and_(column == text, sa.cast(column, sa.LargeBinary) == text.encode())
+    return column == text
+
+
 def many(dialect: sa.Dialect, values: Collection[int]) -> object:
     """Write numbers as :func:`among` takes them."""
     return json.dumps(list(values)) if dialect.name == "sqlite" else list(values)

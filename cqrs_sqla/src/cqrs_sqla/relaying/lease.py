@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import event
 
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
-from cqrs_sqla.relaying.decoding import decode
-from cqrs_sqla.relaying.lines import Line, own_engine, told_by
+from cqrs_sqla.databases import name_of_database
+from cqrs_sqla.failures import told_by
+from cqrs_sqla.relaying.decoding import UNDECODABLE, decode
+from cqrs_sqla.relaying.lines import Line, own_engine
 from cqrs_sqla.relaying.messages import Messages
 from cqrs_sqla.relaying.preparing import prepare, problem_of
 from cqrs_sqla.relaying.sharing import Register
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 # The name, and what makes it one relay's own, fit into 64 characters.
 _NAME_LENGTH = 51
-_UNDECODABLE = "undecodable"
 
 
 class SqlAlchemyOutboxLease:
@@ -60,7 +61,7 @@ class SqlAlchemyOutboxLease:
         self.node = f"{ascii(name)[1:-1][:_NAME_LENGTH]}-{uuid.uuid4().hex[:12]}"
         self._engine = engine
         self._compressor = compressor
-        self._database = engine.url.set(username=None, password=None, query={}).render_as_string()
+        self._database = name_of_database(engine)
         self._register = Register(tables, engine.dialect, node=self.node, ttl_s=ttl_s)
         self._messages = Messages(tables, engine.dialect)
         self._reading = Line(engine, self._database, prepare)
@@ -102,7 +103,7 @@ class SqlAlchemyOutboxLease:
                 return [*records, *more] if records else more
             records += more
             for position, problem in broken:
-                await self._bury(position, reason=_UNDECODABLE, error=problem, refusals=0)
+                await self._bury(position, reason=UNDECODABLE, error=problem, refusals=0)
             if len(rows) < missing:
                 break
             after, passed = max(after, rows[-1][0]), ()

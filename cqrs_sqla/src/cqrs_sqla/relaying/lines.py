@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import StorageUnavailable
-from cqrs_sqla.failures import is_lost
+from cqrs_sqla.failures import is_passing, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     T = TypeVar("T")
-
-# Of PostgreSQL: a conflict, or nothing left to work with; a lock that others have, a timeout; a server that only reads,
-# as after a failover. Of MariaDB and MySQL: locks that others have, and the server only reads. Of SQLite: others write.
-_PASSING_CLASSES = ("40", "53", "55P03", "57014", "25006")
-_PASSING_NUMBERS = {1205, 1213, 1290, 1836}
-_SQLITE_BUSY = {5, 6, 13}  # the last one: the disk is full
 
 
 def own_engine(engine: AsyncEngine) -> AsyncEngine:
@@ -35,35 +29,6 @@ def own_engine(engine: AsyncEngine) -> AsyncEngine:
     """
     like = engine.sync_engine
     return AsyncEngine(sa.Engine(like.pool.recreate(), like.dialect, like.url, hide_parameters=like.hide_parameters))
-
-
-def _is_outdated(original: object) -> bool:
-    """Tell whether asyncpg has prepared a statement for a table that was changed meanwhile; it forgets it by that."""
-    # By its name: SQLAlchemy's class is an attribute of the dialect's, and other errors have the same SQLSTATE.
-    return type(original).__name__ == "InvalidCachedStatementError"
-
-
-def is_passing(error: BaseException) -> bool:
-    """Tell whether what failed may go well the next time, on another connection."""
-    if is_lost(error):
-        return True
-    original = getattr(error, "orig", None)
-    if _is_outdated(original):
-        return True
-    state = getattr(original, "sqlstate", None)
-    if isinstance(state, str):
-        return state.startswith(_PASSING_CLASSES)
-    if type(original).__module__ == "sqlite3" and type(original).__name__ == "OperationalError":
-        # Python 3.10 does not say which.
-        return getattr(original, "sqlite_errorcode", 5) & 0xFF in _SQLITE_BUSY
-    arguments: tuple[object, ...] = getattr(original, "args", ())
-    return bool(arguments) and arguments[0] in _PASSING_NUMBERS
-
-
-def told_by(error: BaseException) -> str:
-    """Say what a driver says, without the statement and what is in it, which SQLAlchemy adds."""
-    original = getattr(error, "orig", None) or error
-    return f"{type(original).__name__}: {original}."
 
 
 class Line:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,13 @@ from cqrs_sqla.moments import now_on
 from cqrs_sqla.relaying.dialects import among, begin, commit, later, many, many_texts, not_among, seconds
 from cqrs_sqla.rows import record_columns
 from cqrs_sqla.slots import SLOTS
+from cqrs_sqla.waiting import NEVER, delay_s, is_due, is_parked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from cqrs_sqla.tables import Tables
 
-#: When a message is due that waits for a person. In the middle of a year: the year is the same in every time zone.
-NEVER = datetime(9999, 6, 1, tzinfo=timezone.utc)
 # With more, MariaDB forgets which index it was told to use, and reads the whole table.
 _MOST_TO_REMOVE = 500
 # MariaDB's TEXT ends at 64 KiB, and a character may have four of them.
@@ -85,8 +83,7 @@ class Messages:
 
     def _due(self, has_all: bool, leaves_out: bool) -> sa.Select[Any]:  # noqa: FBT001 - see fetch
         columns = self._outbox.c
-        statement = sa.select(*record_columns(self._outbox), columns.attempts)
-        statement = statement.where(sa.or_(columns.available_at.is_(None), columns.available_at <= self._now))
+        statement = sa.select(*record_columns(self._outbox)).where(is_due(self._outbox, self._now))
         if not has_all:
             statement = statement.where(among(self._dialect, columns.slot, "slots"))
         if leaves_out:
@@ -105,8 +102,7 @@ class Messages:
         columns = self._outbox.c
         wanted: list[sa.ColumnElement[Any]] = [columns.aggregateid, columns.available_at, self._now]
         statement = sa.select(*wanted).where(
-            columns.attempts > 0,
-            columns.available_at > self._now,
+            is_parked(self._outbox, self._now),
             columns.aggregateid.is_not(None),
             among(self._dialect, columns.slot, "slots"),
         )
@@ -115,14 +111,13 @@ class Messages:
         parked: dict[str, ParkedKey] = {}
         for key, due, now in map(tuple, rows):
             if key not in parked:
-                delay_s = None if due.year == NEVER.year else (due - now).total_seconds()
-                parked[key] = ParkedKey(key, delay_s)
+                parked[key] = ParkedKey(key, delay_s(due, now))
         return list(parked.values())
 
     def remove(self, connection: sa.Connection, positions: Sequence[int]) -> None:
-        """Delete just these; of a range, some may not have been committed yet when it was read."""
+        """Delete just these, at least one; of a range, some may not have been committed yet when it was read."""
         most = _MOST_TO_REMOVE if self._is_mysql else len(positions)
-        for start in range(0, len(positions), most or 1):
+        for start in range(0, len(positions), most):
             chunk = positions[start : start + most]
             connection.execute(self._removal, {"positions": many(self._dialect, chunk)})
 
@@ -135,7 +130,7 @@ class Messages:
         return sa.text(text).bindparams(sa.bindparam("positions", expanding=True))
 
     def postpone(self, connection: sa.Connection, position: int, *, delay_s: float | None, error: str) -> None:
-        """Count an attempt, and let the message wait; without a delay, until :data:`NEVER`."""
+        """Count an attempt, and let the message wait; without a delay, until :data:`cqrs_sqla.waiting.NEVER`."""
         columns = self._outbox.c
         due: Any = NEVER if delay_s is None else later(self._dialect, "delay")
         statement = sa.update(self._outbox).where(columns.seq == sa.bindparam("position"))

@@ -88,8 +88,7 @@ class Register:
         # It counts itself, however late it is.
         others = sa.select(sa.func.count()).where(relay.until >= self._now, relay.node != self._node)
         relays = 1 + connection.execute(others.select_from(self._relay)).scalar_one()
-        is_free = sa.or_(slot.owner.is_(None), slot.until.is_(None), slot.until < self._now)
-        rows = connection.execute(sa.select(slot.slot, slot.owner, sa.case((is_free, 1), else_=0))).all()
+        rows = connection.execute(sa.select(slot.slot, slot.owner, sa.case((self._is_free(), 1), else_=0))).all()
         mine = [number for number, owner, _ in rows if owner == self._node]
         free = [number for number, owner, free in rows if free and owner != self._node]
         return Division(relays, mine, free), len(rows)
@@ -97,9 +96,12 @@ class Register:
     def _lock_free(self, connection: sa.Connection, count: int) -> list[int]:
         """Find slots that are free, and that nobody else is about to take."""
         slot = self._slot.c
-        is_free = sa.or_(slot.owner.is_(None), slot.until.is_(None), slot.until < self._now)
-        free = sa.select(slot.slot).where(is_free).order_by(slot.slot).limit(count)
+        free = sa.select(slot.slot).where(self._is_free()).order_by(slot.slot).limit(count)
         return list(connection.scalars(free.with_for_update(skip_locked=True)))
+
+    def _is_free(self) -> sa.ColumnElement[bool]:
+        slot = self._slot.c
+        return sa.or_(slot.owner.is_(None), slot.until.is_(None), slot.until < self._now)
 
     def _set(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cqrs_sqla.schema.checking import columns_of, is_of_python_cqrs, problems, problems_of
-from cqrs_sqla.schema.making import create, ddl
+from cqrs_sqla.schema.checking import columns_of, is_of_python_cqrs, problems_of
+from cqrs_sqla.schema.making import ddl
 
-__all__ = ["columns_of", "create", "ddl", "is_of_python_cqrs", "problems", "problems_of"]
+__all__ = ["columns_of", "ddl", "is_of_python_cqrs", "problems_of"]

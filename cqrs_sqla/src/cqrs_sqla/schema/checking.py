@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import SAWarning
 
-from cqrs_sqla.databases import database_of, version_problem
+from cqrs_sqla.databases import version_problem
 from cqrs_sqla.schema.kinds import holds, kind_of
 from cqrs_sqla.schema.mending import Mending
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy.engine.interfaces import ReflectedColumn
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from cqrs_sqla.tables import Tables
 
@@ -32,25 +31,19 @@ class Fault(NamedTuple):
     cure: str
 
 
-async def problems(engine: AsyncEngine, tables: Tables) -> list[str]:
+def problems_of(connection: sa.Connection, tables: Tables) -> list[str]:
     """
-    Tell what is wrong with the tables in the engine's database, each with the statements that mend it.
+    Tell what is wrong with the tables in a database, each with the statements that mend it.
 
     Raises:
-        UnknownDatabase: The engine is for one that is not known here.
+        UnknownDatabase: It is one that is not known here.
     """
-    database_of(engine.dialect)
-    async with engine.connect() as connection:
-        return await connection.run_sync(problems_of, tables)
-
-
-def problems_of(connection: sa.Connection, tables: Tables) -> list[str]:
-    """Tell the same through a connection that is there."""
     too_old = version_problem(connection.dialect)
     if too_old is not None:
         return [too_old]
     # What is not InnoDB, or without AUTOINCREMENT, looks like a table that works: until the first rollback or restart.
-    return [problem for table in tables for problem in _table_problems(connection, table)]
+    inspector = sa.inspect(connection)  # one, for it keeps what it has read
+    return [problem for table in tables for problem in _table_problems(inspector, table)]
 
 
 def is_of_python_cqrs(columns: Mapping[str, object]) -> bool:
@@ -58,9 +51,8 @@ def is_of_python_cqrs(columns: Mapping[str, object]) -> bool:
     return columns.keys() >= _OF_PYTHON_CQRS
 
 
-def columns_of(connection: sa.Connection, name: str, schema: str | None) -> dict[str, ReflectedColumn]:
+def columns_of(inspector: sa.Inspector, name: str, schema: str | None) -> dict[str, ReflectedColumn]:
     """Read the columns of a table, by their names; none, if there is no such table."""
-    inspector = sa.inspect(connection)
     if not inspector.has_table(name, schema):
         return {}
     with warnings.catch_warnings():
@@ -68,10 +60,10 @@ def columns_of(connection: sa.Connection, name: str, schema: str | None) -> dict
         return {column["name"]: column for column in inspector.get_columns(name, schema)}
 
 
-def _table_problems(connection: sa.Connection, table: sa.Table) -> list[str]:
-    mending = Mending(table, connection.dialect)
+def _table_problems(inspector: sa.Inspector, table: sa.Table) -> list[str]:
+    mending = Mending(table, inspector.dialect)
     name = table.fullname
-    found = columns_of(connection, table.name, table.schema)
+    found = columns_of(inspector, table.name, table.schema)
     if not found:
         return [f"There is no table {name}. Migrate, or run: {mending.make()}"]
     if is_of_python_cqrs(found):
@@ -80,8 +72,8 @@ def _table_problems(connection: sa.Connection, table: sa.Table) -> list[str]:
             "table_prefix of the URL, or by OUTBOX_SQLA_TABLE; `cqrs outbox import` moves what is not yet delivered."
         )
         return [problem]
-    faults = list(_faults(connection, table, found, mending))
-    if connection.dialect.name != "sqlite" or not faults:
+    faults = list(_faults(inspector, table, found, mending))
+    if inspector.dialect.name != "sqlite" or not faults:
         return [f"{fault.problem} Run: {fault.cure}" for fault in faults]
     # There a table is made anew, once, whatever is wrong with it.
     wrong = " ".join(fault.problem for fault in faults)
@@ -91,16 +83,16 @@ def _table_problems(connection: sa.Connection, table: sa.Table) -> list[str]:
 
 
 def _faults(
-    connection: sa.Connection, table: sa.Table, found: Mapping[str, ReflectedColumn], mending: Mending
+    inspector: sa.Inspector, table: sa.Table, found: Mapping[str, ReflectedColumn], mending: Mending
 ) -> Iterator[Fault]:
     for column in table.columns:
-        yield from _column_faults(column, found.get(column.name), connection.dialect, mending)
-    yield from _key_faults(connection, table, mending)
+        yield from _column_faults(column, found.get(column.name), inspector.dialect, mending)
+    yield from _key_faults(inspector, table, mending)
     for column in table.columns:
-        if column.autoincrement is True and column.name in found and not _is_numbered(connection, column, found):
+        if column.autoincrement is True and column.name in found and not _is_numbered(inspector, column, found):
             yield Fault(f"{table.fullname}.{column.name} is not numbered by the database.", mending.number(column))
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        yield from _mysql_faults(connection, table, mending)
+    if inspector.dialect.name in {"mysql", "mariadb"}:
+        yield from _mysql_faults(inspector, table, mending)
 
 
 def _column_faults(
@@ -117,33 +109,38 @@ def _column_faults(
         yield Fault(f"The column {name} has to take NULL.", mending.change(column))
 
 
-def _key_faults(connection: sa.Connection, table: sa.Table, mending: Mending) -> Iterator[Fault]:
-    key = sa.inspect(connection).get_pk_constraint(table.name, table.schema)
+def _key_faults(inspector: sa.Inspector, table: sa.Table, mending: Mending) -> Iterator[Fault]:
+    key = inspector.get_pk_constraint(table.name, table.schema)
     columns = [column.name for column in table.primary_key]
     if list(key["constrained_columns"]) != columns:
         present = (key["name"] or "PRIMARY") if key["constrained_columns"] else None
         yield Fault(f"The primary key of {table.fullname} is not ({', '.join(columns)}).", mending.key(present))
 
 
-def _is_numbered(connection: sa.Connection, column: sa.Column[Any], found: Mapping[str, ReflectedColumn]) -> bool:
-    if connection.dialect.name != "sqlite":
+def _is_numbered(inspector: sa.Inspector, column: sa.Column[Any], found: Mapping[str, ReflectedColumn]) -> bool:
+    if inspector.dialect.name != "sqlite":
         return found[column.name].get("autoincrement") is True
     master = f"{column.table.schema}.sqlite_master" if column.table.schema else "sqlite_master"
     query = sa.text(f"SELECT sql FROM {master} WHERE type = 'table' AND name = :name")  # noqa: S608 - the program's own
-    made = connection.scalar(query, {"name": column.table.name})
+    made = _connection(inspector).scalar(query, {"name": column.table.name})
     return re.search(r"\bAUTOINCREMENT\b", str(made), re.IGNORECASE) is not None
 
 
-def _mysql_faults(connection: sa.Connection, table: sa.Table, mending: Mending) -> Iterator[Fault]:
-    options = sa.inspect(connection).get_table_options(table.name, table.schema)
-    engine = str(options.get(f"{connection.dialect.name}_engine"))
+def _connection(inspector: sa.Inspector) -> sa.Connection:
+    assert isinstance(inspector.bind, sa.Connection), "see problems_of"  # noqa: S101 - for type checkers
+    return inspector.bind
+
+
+def _mysql_faults(inspector: sa.Inspector, table: sa.Table, mending: Mending) -> Iterator[Fault]:
+    options = inspector.get_table_options(table.name, table.schema)
+    engine = str(options.get(f"{inspector.dialect.name}_engine"))
     if engine.lower() != "innodb":
         yield Fault(f"The table {table.fullname} is kept by {engine}, without transactions.", mending.use_innodb())
     query = sa.text(
         "SELECT column_name, collation_name FROM information_schema.columns WHERE collation_name IS NOT NULL "
         "AND table_name = :name AND table_schema = coalesce(:schema, database())"
     )
-    collations = connection.execute(query, {"name": table.name, "schema": table.schema}).all()
+    collations = _connection(inspector).execute(query, {"name": table.name, "schema": table.schema}).all()
     key = {column.name for column in table.primary_key}
     # In a key, what differs in capitals or accents has to differ; elsewhere, every character has to fit.
     wrong = [f"{name} ({order})" for name, order in collations if not order.startswith("utf8mb4")]

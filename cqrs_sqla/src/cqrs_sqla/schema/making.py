@@ -1,4 +1,4 @@
-"""The statements that make the tables, written down or run."""
+"""The statements that make the tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from cqrs_sqla.databases import DATABASES
 from cqrs_sqla.errors import UnknownDatabase
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
     from cqrs_sqla.tables import Tables
 
 
@@ -41,9 +39,3 @@ def statements(dialect: str, tables: list[sa.Table]) -> list[str]:
     engine = sa.create_mock_engine(f"{dialect}://", write)
     tables[0].metadata.create_all(engine, tables=tables, checkfirst=False)
     return written
-
-
-async def create(engine: AsyncEngine, tables: Tables) -> None:
-    """Make the tables that are missing; those that are there stay as they are."""
-    async with engine.begin() as connection:
-        await connection.run_sync(tables.metadata.create_all, tables=list(tables))
