@@ -72,6 +72,12 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
+def unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnavailable:
+    """Say what is wrong with the brokers of *settings*: a sentence, or the client's error."""
+    text = f"{problem}." if isinstance(problem, Exception) else problem
+    return BrokerUnavailable(f"Kafka at {', '.join(settings.servers)}: {text}")
+
+
 async def why_unavailable(settings: KafkaSettings) -> BrokerUnavailable | AccessDenied:
     """Find out what keeps brokers from being reached: aiokafka tells it to its log alone."""
     options = connection_options(settings)

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, why_unavailable
+from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Producer:
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise BrokerUnavailable(f"Kafka at {', '.join(self._settings.servers)}: {error}.") from error
+                raise unavailable(self._settings, error) from error
             raise
 
     def known_partitions(self, topic: str) -> list[int] | None:

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from cqrs_kafka import verdicts
-from cqrs_kafka.connections import RETRY_BACKOFF_S
+from cqrs_kafka.connections import RETRY_BACKOFF_S, unavailable
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.partitions import partition_of
 from cqrs_kafka.patience import TooSlow, look_at, within
@@ -114,7 +114,7 @@ class Sender:
         """Disconnect, and settle what is not done."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
-            self._give_up(lane.parcels, verdicts.unavailable(f"Kafka: {_STOPPED}"))
+            self._give_up(lane.parcels, self._unavailable(_STOPPED))
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_S)
             for task in late:
@@ -233,7 +233,7 @@ class Sender:
         parcels.clear()
 
     def _unavailable(self, problem: str) -> SendOutcome:
-        return verdicts.unavailable(f"Kafka at {', '.join(self._settings.servers)}: {problem}")
+        return verdicts.unavailable(unavailable(self._settings, problem))
 
 
 class _NotHandedOver(Exception):

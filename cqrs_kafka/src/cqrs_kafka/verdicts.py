@@ -43,9 +43,9 @@ def refused(topic: str, problem: str, *, is_permanent: bool) -> SendOutcome:
     return SendOutcome(status, MessageRefused(topic, problem, is_permanent=is_permanent))
 
 
-def unavailable(problem: str) -> SendOutcome:
+def unavailable(error: BrokerUnavailable) -> SendOutcome:
     """Say that a message did not leave."""
-    return SendOutcome(SendStatus.UNAVAILABLE, BrokerUnavailable(problem))
+    return SendOutcome(SendStatus.UNAVAILABLE, error)
 
 
 def unknown(topic: str, problem: str) -> SendOutcome:
