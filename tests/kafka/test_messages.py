@@ -19,6 +19,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, MessageRefused
 from cqrs_kafka import KafkaBroker, KafkaSettings
 from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.producers import Producer
 
 LOST = "Messages are lost: offset 5 of "
 
@@ -64,7 +65,8 @@ async def test_what_the_topic_does_not_take_is_found_out_message_by_message(kafk
         ("no topic", {}, "that is no name of a topic"),
         ("..", {}, "that is no name of a topic"),
         ("x" * 250, {}, "that is no name of a topic"),
-        ("fine", {"\udcff": "x"}, "the name of a header is no text"),
+        ("fine", {"\udcff": "x"}, "its key or a header is no text"),
+        ("fine", {"x": "\ud800"}, "its key or a header is no text"),
         ("fine", {"large": "x" * 2_000_000}, "and max_message_bytes is 1048576"),
     ],
 )
@@ -77,6 +79,18 @@ async def test_what_nobody_would_take_is_refused_for_good(
             await broker.send(Envelope(topic, b"", "key", headers))
 
     assert caught.value.is_permanent
+
+
+async def test_a_key_that_is_no_text_is_refused_alone(kafka: Any) -> None:
+    """A surrogate that stands for no byte cannot be written; other messages of the call are sent."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        sent = [Envelope(topic, b"1", "\ud800"), Envelope(topic, b"2", "\udcff"), Envelope(topic, b"3", "key")]
+        outcomes = await broker.send_many(sent)
+
+    expected = [SendStatus.PERMANENT, SendStatus.DELIVERED, SendStatus.DELIVERED]
+    assert expected == [outcome.status for outcome in outcomes]
+    assert "its key or a header is no text" in str(outcomes[0].error)
 
 
 async def test_a_compacted_topic_takes_no_message_without_a_key(kafka: Any) -> None:
@@ -219,6 +233,25 @@ async def test_messages_without_a_key_go_everywhere(kafka: Any) -> None:
             deliveries += await subscription.receive(10)
 
     assert 3 == len({delivery.partition for delivery in deliveries})
+
+
+async def test_messages_without_a_key_go_to_partitions_that_were_made_later(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the client learns of them: here it knows of two at first, and then of all four."""
+    topic = await kafka.make_topic(4)
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        with monkeypatch.context() as patch:
+            patch.setattr(Producer, "known_partitions", lambda *_: [0, 1])
+            await broker.send_many([Envelope(topic, b"before")] * 2)
+        await broker.send_many([Envelope(topic, b"after")] * 4)
+        deliveries: list[Any] = []
+        while len(deliveries) < 6:
+            deliveries += await asyncio.wait_for(subscription.receive(10), 30)
+
+    after = [delivery.partition for delivery in deliveries if delivery.envelope.body == b"after"]
+    assert [f"{topic}/{number}" for number in range(4)] == sorted(after)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])

@@ -6,6 +6,7 @@ from aiokafka import errors as kafka
 
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.errors import BrokerUnavailable, MessageRefused, OutcomeUnknown
+from cqrs_kafka.patience import TooSlow
 
 DELIVERED = SendOutcome(SendStatus.DELIVERED)
 NOT_SENT = SendOutcome(SendStatus.NOT_SENT)
@@ -66,11 +67,13 @@ def is_about_one(error: BaseException) -> bool:
 def verdict(topic: str, error: BaseException) -> SendOutcome:
     """Judge a message that was handed to the client, by the error that came of it."""
     name = type(error).__name__
-    outcome = (
-        refused(topic, f"{name}. {_CURES.get(type(error), '')}".rstrip(), is_permanent=isinstance(error, _FOR_GOOD))
-        if is_refusal(error)
-        else unknown(topic, f"the client gave it up with {name}.")
-    )
+    if is_refusal(error):
+        problem = f"{name}. {_CURES.get(type(error), '')}".rstrip()
+        outcome = refused(topic, problem, is_permanent=isinstance(error, _FOR_GOOD))
+    elif isinstance(error, TooSlow):
+        outcome = unknown(topic, f"{error}.")
+    else:
+        outcome = unknown(topic, f"the client gave it up with {name}.")
     if outcome.error is not None:
         outcome.error.__cause__ = error
     return outcome
