@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.record.util import calc_crc32c
 
 from cqrs_core.broker import SendStatus
@@ -19,6 +20,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, MessageRefused
 from cqrs_kafka import KafkaBroker, KafkaSettings
 from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.member import Member
 from cqrs_kafka.producers import Producer
 
 LOST = "Messages are lost: offset 5 of "
@@ -116,6 +118,71 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
     assert [b"0", b"1", b"10", b"2", b"3"] == sorted(delivery.envelope.body for delivery in deliveries)
     told = [vars(record)["offset"] for record in caplog.records if "is left out" in record.message]
     assert [4, 5, 6, 7, 8, 9] == told
+
+
+async def test_what_the_client_had_read_of_another_partition_is_not_lost_with_it(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka gives nothing of what it has read when it comes to such a record, and goes on behind it everywhere."""
+    topic, group = await kafka.make_topic(2), uuid.uuid4().hex
+    usual = Fetcher.fetched_records
+
+    async def both_at_once(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = self._records
+        if not is_read:
+            await kafka.until(lambda: len(found) == 2)
+            found.move_to_end(TopicPartition(topic, 0))
+            is_read.append(True)
+        return await usual(self, *arguments, **options)
+
+    is_read: list[bool] = []
+    async with kafka.open_broker() as broker:
+        await (await kafka.subscribe(broker, topic, group=group)).close()
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        await _send_unreadable(kafka.bootstrap, topic)
+        await _send_to(kafka.bootstrap, topic, 1, b"other")
+        monkeypatch.setattr(Fetcher, "fetched_records", both_at_once)
+        bodies: list[bytes] = []
+        while len(bodies) < 5:
+            bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
+
+    assert [b"0", b"1", b"2", b"3", b"other"] == sorted(bodies)
+
+
+async def test_an_error_that_nobody_foresaw_leaves_no_message_out(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it comes: it is told, and what was to be read is read when it comes no more."""
+    topic = await kafka.make_topic(1)
+    usual = Member.poll
+    fails = [ZeroDivisionError()] * 6
+
+    async def poll(self: Member, *arguments: Any, **options: Any) -> Any:
+        if fails:
+            raise fails.pop()
+        return await usual(self, *arguments, **options)
+
+    told = []
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        await broker.send_many([Envelope(topic, b"%d" % number, "key") for number in range(5)])
+        monkeypatch.setattr(Member, "poll", poll)
+        bodies: list[bytes] = []
+        while len(bodies) < 5:
+            try:
+                bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
+            except BrokerUnavailable as error:
+                told.append(str(error))
+
+    assert [b"%d" % number for number in range(5)] == bodies
+    assert [f"Kafka at {kafka.bootstrap}: ZeroDivisionError()."] * 6 == told
+
+
+async def _send_to(bootstrap: str, topic: str, partition: int, body: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, body, partition=partition)
+    finally:
+        await producer.stop()
 
 
 async def _send_unreadable(bootstrap: str, topic: str) -> None:

@@ -74,7 +74,7 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
 
 def unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnavailable:
     """Say what is wrong with the brokers of *settings*: a sentence, or the client's error."""
-    text = f"{problem}." if isinstance(problem, Exception) else problem
+    text = problem if isinstance(problem, str) else f"{str(problem) or repr(problem)}."
     return BrokerUnavailable(f"Kafka at {', '.join(settings.servers)}: {text}")
 
 
