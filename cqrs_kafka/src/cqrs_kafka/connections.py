@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,8 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
         "retry_backoff_ms": round(RETRY_BACKOFF_S * 1000),
         "security_protocol": settings.security_protocol,
         "ssl_context": _ssl_context(settings) if settings.uses_tls else None,
-        "sasl_mechanism": settings.sasl_mechanism,
+        # aiokafka looks for what a mechanism needs, used or not.
+        "sasl_mechanism": settings.sasl_mechanism if settings.uses_sasl else "PLAIN",
         "sasl_plain_username": settings.username,
         "sasl_plain_password": settings.password,
         "sasl_oauth_token_provider": settings.token_provider,
@@ -78,25 +80,30 @@ def unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnav
     return BrokerUnavailable(f"Kafka at {', '.join(settings.servers)}: {text}")
 
 
-async def why_unavailable(settings: KafkaSettings) -> BrokerUnavailable | AccessDenied:
-    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone."""
+async def why_unavailable(settings: KafkaSettings, within_s: float) -> BrokerUnavailable | AccessDenied:
+    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone. All are asked together."""
     options = connection_options(settings)
     servers = options.pop("bootstrap_servers")
     del options["retry_backoff_ms"]
-    problems: list[str] = []
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        connecting = create_conn(host.strip("[]"), int(port), **options)
-        try:
-            connection = await within(settings.unavailable_after_s, connecting)
-        except _DENIALS as error:
-            return AccessDenied(f"{error}.")
-        except (KafkaError, OSError, TooSlow) as error:
-            problems.append(f"{server}: {error}")
-        else:
-            connection.close()
-            problems.append(f"{server}: it has only just answered")
-    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(problems)}.")
+    problems = await asyncio.gather(*(_problem_of(server, within_s, options) for server in servers))
+    for problem in problems:
+        if isinstance(problem, AccessDenied):
+            return problem
+    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(map(str, problems))}.")
+
+
+async def _problem_of(server: str, within_s: float, options: dict[str, Any]) -> str | AccessDenied:
+    host, _, port = server.rpartition(":")
+    try:
+        connection = await within(within_s, create_conn(host.strip("[]"), int(port), **options))
+    except _DENIALS as error:
+        return AccessDenied(f"{error}.")
+    except TooSlow:
+        return f"{server}: no answer within {within_s:.0f} s"
+    except (KafkaError, OSError) as error:
+        return f"{server}: {error}"
+    connection.close()
+    return f"{server}: it has only just answered"
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

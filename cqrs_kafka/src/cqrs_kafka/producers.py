@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_S = 2.0
+#: So long at least, brokers that did not let us in are asked why.
+_WHY_S = 1.0
 _NO_LEADER = (None, -1)
 
 
@@ -165,10 +167,12 @@ class Supply:
             BrokerUnavailable: No broker answers.
             AccessDenied: It does not accept the user.
         """
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.unavailable_after_s
         try:
-            self.current = await self._make(self._settings.unavailable_after_s)
+            self.current = await self._make(until - now())
         except BrokerUnavailable as error:
-            raise await why_unavailable(self._settings) from error
+            raise await why_unavailable(self._settings, max(_WHY_S, until - now())) from error
 
     async def get(self, until: float) -> Producer | None:
         """Give a producer that is started; ``None`` if there is none at the time *until* of the loop, or ever again."""
