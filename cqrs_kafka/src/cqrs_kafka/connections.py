@@ -13,6 +13,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -85,25 +86,40 @@ async def why_unavailable(settings: KafkaSettings, within_s: float) -> BrokerUna
     options = connection_options(settings)
     servers = options.pop("bootstrap_servers")
     del options["retry_backoff_ms"]
-    problems = await asyncio.gather(*(_problem_of(server, within_s, options) for server in servers))
+    asking = [_problem_of(server, within_s, options, uses_sasl=settings.uses_sasl) for server in servers]
+    problems = await asyncio.gather(*asking)
     for problem in problems:
         if isinstance(problem, AccessDenied):
             return problem
     return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(map(str, problems))}.")
 
 
-async def _problem_of(server: str, within_s: float, options: dict[str, Any]) -> str | AccessDenied:
+async def _problem_of(server: str, within_s: float, options: dict[str, Any], *, uses_sasl: bool) -> str | AccessDenied:
     host, _, port = server.rpartition(":")
     try:
         connection = await within(within_s, create_conn(host.strip("[]"), int(port), **options))
     except _DENIALS as error:
         return AccessDenied(f"{error}.")
     except TooSlow:
-        return f"{server}: no answer within {within_s:.0f} s"
+        problem = f"no answer within {within_s:.0f} s"
+    except ssl.SSLCertVerificationError as error:
+        problem = (
+            f"its certificate is not trusted: {error.verify_message.rstrip('.')}. Name the authority that signed it, "
+            "as tls_ca_file, and the server as the certificate does"
+        )
+    except KafkaConnectionError:
+        problem = (
+            "it closes the connection. Perhaps it expects another security_protocol, or a certificate that it trusts "
+            "(tls_cert_file)"
+        )
     except (KafkaError, OSError) as error:
-        return f"{server}: {error}"
-    connection.close()
-    return f"{server}: it has only just answered"
+        problem = str(error)
+    else:
+        await asyncio.wait({connection.close()}, timeout=within_s)
+        problem = "it has only just answered"
+        if not uses_sasl:
+            problem = "it answers, and then lets nobody in. Perhaps it wants to know who asks (SASL_SSL, and a user)"
+    return f"{server}: {problem}"
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
@@ -114,7 +130,12 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.tls_ca_file)
         option = "tls_cert_file"
         if settings.tls_cert_file is not None:
-            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password=_refuse_to_ask)
     except OSError as error:
         raise InvalidOption(option, getattr(settings, option), f"a file in PEM that can be read ({error})") from error
     return context
+
+
+def _refuse_to_ask() -> str:
+    """Keep a program from waiting at its start for somebody to type."""
+    raise InvalidOption("tls_key_file", "a key with a passphrase", "one without, or an ssl_context instead of files")
