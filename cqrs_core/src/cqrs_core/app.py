@@ -185,6 +185,7 @@ class App:
         group: str | None = None,
         order: Order = "key",
         retry: RetryPolicy | None = None,
+        retry_topic_delays_s: Sequence[float] = (),
         on_unknown: OnUnknown = "skip",
         dead_letter_topic: str | None = None,
         batch_handler: type[EventBatchHandler[Any]] | None = None,
@@ -195,8 +196,9 @@ class App:
         Take events that others send to their handlers here, inside ``async with app.running():``.
 
         Each message is handled at least once, all handlers of its event in one scope, and acknowledged after that. A
-        message that fails is tried again, while only those of its lane wait; it ends in the dead-letter topic, body and
-        headers untouched, with headers ``cqrs_dead_…`` that say why. So does one that cannot be read.
+        message that fails is tried again, while only those of its lane wait; then it may wait in retry topics, while
+        nobody does; it ends in the dead-letter topic, body and headers untouched, with headers ``cqrs_dead_…`` that say
+        why. So does one that cannot be read.
 
         Args:
             topic: Where from.
@@ -206,6 +208,10 @@ class App:
             order: What is handled in order: messages of one ``"key"`` (those without have no order), all of a
                 ``"partition"``, or ``"none"``.
             retry: How often, and after what delays; five attempts unless given.
+            retry_topic_delays_s: What has failed so often waits for that many seconds, for as many attempts again, in
+                the topic ``"<topic>.<group>.retry.<delay>"`` of each delay: with ``(30, 300, 300)``, once in
+                ``….30s``, and twice in ``….5m``. Meanwhile others of its key overtake it, so it does not go together
+                with ``order="partition"``. None unless given.
             on_unknown: Whether messages with other names are passed over, with one warning each, or are dead letters.
             dead_letter_topic: ``"<topic>.<group>.dead"`` unless given.
             batch_handler: Takes many events at once; handlers of single events are not called then.
@@ -222,6 +228,7 @@ class App:
             group=group,
             order=order,
             retry=retry,
+            retry_topic_delays_s=retry_topic_delays_s,
             on_unknown=on_unknown,
             dead_letter_topic=dead_letter_topic,
             batch_handler=batch_handler,

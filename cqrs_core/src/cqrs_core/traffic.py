@@ -88,6 +88,7 @@ class Traffic:
         group: str | None,
         order: Order,
         retry: RetryPolicy | None,
+        retry_topic_delays_s: Sequence[float],
         on_unknown: OnUnknown,
         dead_letter_topic: str | None,
         batch_handler: type[EventBatchHandler[Any]] | None,
@@ -98,6 +99,7 @@ class Traffic:
         # A program that only publishes does not pay for the loop.
         from cqrs_core.consumer.batches import BatchDispatch  # noqa: PLC0415
         from cqrs_core.consumer.consumption import Consumption  # noqa: PLC0415
+        from cqrs_core.consumer.retry_topics import retry_topics  # noqa: PLC0415
 
         group = self._app_name if group is None else group
         for option, value in (("topic", topic), ("group", group)):
@@ -109,6 +111,11 @@ class Traffic:
             expected = f"a topic that the group {group!r} does not consume yet; put all its names into one dict"
             self._problems.append(InvalidOption("topic", topic, expected))
             return
+        try:
+            retries = retry_topics(f"{topic}.{group}.retry", retry_topic_delays_s)
+        except InvalidOption as problem:
+            self._problems.append(problem)
+            retries = ()
         incoming = IncomingEvents(topic, names, max_body_bytes=max_body_bytes)
         handle_batch = None
         if batch_handler is not None:
@@ -118,6 +125,7 @@ class Traffic:
             dead_letter_topic=f"{topic}.{group}.dead" if dead_letter_topic is None else dead_letter_topic,
             order=order,
             retry=RetryPolicy() if retry is None else retry,
+            retry_topics=retries,
             on_unknown=on_unknown,
             handle_batch=handle_batch,
             max_batch_size=max_batch_size,
@@ -130,6 +138,9 @@ class Traffic:
             for topic, consumption in topics.items():
                 found.extend(consumption.problems())
                 found.extend(self._handling_problems(topic, consumption))
+                for name in topics.keys() & {retry.name for retry in consumption.retry_topics}:
+                    expected = f"another topic: {name!r} is where messages of {topic!r} wait for their next attempts"
+                    found.append(InvalidOption("topic", name, expected))
         if self._broker is None:
             found.extend(self._open_broker())
         return found

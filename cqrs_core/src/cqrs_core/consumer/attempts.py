@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.concurrency import as_failure
 from cqrs_core.consumer.dead_letters import dead_letter
+from cqrs_core.consumer.retry_topics import retry_letter
+from cqrs_core.consumer.returned import Returned, attempts_before
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BatchFailed, InvalidOption, UnknownEventName, UnreadableMessage
 from cqrs_core.resilience import RetryPolicy
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from cqrs_core.clock import Clock
     from cqrs_core.consumer.consumption import Consumption
     from cqrs_core.consumer.lanes import Lane
+    from cqrs_core.consumer.retry_topics import RetryTopic
     from cqrs_core.incoming import Arrival
     from cqrs_core.messages import Event
 
@@ -58,8 +61,8 @@ class Attempts:
     """
     Makes one attempt after the other at what is first in a lane.
 
-    A message is done when its handlers are, or when the dead letters have it. Nothing else makes it done: what cannot
-    be handled nor buried stays first in its lane.
+    A message is done when its handlers are, or when a retry topic or the dead letters have it. Nothing else makes it
+    done: what can neither be handled nor sent there stays first in its lane.
     """
 
     def __init__(
@@ -90,8 +93,16 @@ class Attempts:
             Seconds to wait before the next attempt at the same message; ``None`` if it, or the whole batch, is done.
         """
         consumption = self._consumptions[lane.first.envelope.topic]
-        if lane.dead_letter is not None:
-            return await self._bury(lane)
+        if lane.letter is not None:
+            return await self._send_letter(lane, consumption)
+        if isinstance(lane.first, Returned):
+            if not lane.first.is_ours:
+                self._counts["skipped"] += 1
+                await self._done(lane, 1)
+                return None
+            wait_s = lane.first.due_at - self._clock.monotonic()
+            if wait_s > 0:
+                return wait_s
         if consumption.handle_batch is not None:
             return await self._attempt_batch(lane, consumption)
         return await self._attempt(lane, consumption)
@@ -115,6 +126,8 @@ class Attempts:
     async def _attempt_batch(self, lane: Lane, consumption: Consumption) -> float | None:
         arrivals: list[Arrival] = []
         for delivery in islice(lane.queue, 1 if lane.alone else consumption.max_batch_size):
+            if arrivals and not self._is_due(delivery):
+                break
             try:
                 arrivals.append(self._read(lane, delivery, consumption))
             except UnreadableMessage as error:
@@ -150,6 +163,11 @@ class Attempts:
             return 0
         return await self._failed(lane, consumption, error)
 
+    def _is_due(self, delivery: Delivery) -> bool:
+        if not isinstance(delivery, Returned):
+            return True
+        return delivery.is_ours and delivery.due_at <= self._clock.monotonic()
+
     def _read(self, lane: Lane, delivery: Delivery, consumption: Consumption) -> Arrival:
         failures = lane.failures if delivery is lane.first else 0
         return consumption.incoming.read(delivery, group=self._group, attempt=delivery.attempt + failures)
@@ -177,6 +195,9 @@ class Attempts:
         lane.failures += 1
         self._counts["failed"] += 1
         if self._is_exhausted(consumption, error, failures=lane.failures):
+            retry_topic = consumption.next_retry(lane.first)
+            if retry_topic is not None and consumption.retry.is_worth_retrying(error):
+                return await self._send_to_retry(lane, consumption, error, retry_topic)
             return await self._give_up(lane, consumption, error)
         delay_s = consumption.retry.delay_after(lane.failures)
         logger.warning(
@@ -197,6 +218,24 @@ class Attempts:
             return True
         return not consumption.retry.is_worth_retrying(error)
 
+    async def _send_to_retry(
+        self, lane: Lane, consumption: Consumption, error: Exception, to: RetryTopic
+    ) -> float | None:
+        delivery = lane.first
+        logger.warning(
+            "All attempts at the message at %s of %s failed; it comes again from %s.",
+            delivery.position,
+            delivery.envelope.topic,
+            to.name,
+            exc_info=error,
+            extra=_ids(delivery),
+        )
+        lane.letter = retry_letter(
+            delivery, error, to=to, group=self._group, attempts=_attempts_at(lane), time=self._clock.now()
+        )
+        lane.failures = 0
+        return await self._send_letter(lane, consumption)
+
     async def _give_up(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
         if lane.is_dropped:
             return None  # as in _failed
@@ -209,38 +248,43 @@ class Attempts:
             exc_info=error,
             extra=_ids(delivery),
         )
-        lane.dead_letter = dead_letter(
+        lane.letter = dead_letter(
             delivery,
             error,
             topic=consumption.dead_letter_topic,
             group=self._group,
-            attempts=max(lane.failures, 1),
+            attempts=_attempts_at(lane),
             time=self._clock.now(),
         )
         lane.failures = 0
-        return await self._bury(lane)
+        return await self._send_letter(lane, consumption)
 
-    async def _bury(self, lane: Lane) -> float | None:
-        assert lane.dead_letter is not None, "see advance and _give_up"  # noqa: S101 - for type checkers
+    async def _send_letter(self, lane: Lane, consumption: Consumption) -> float | None:
+        assert lane.letter is not None, "see advance"  # noqa: S101 - for type checkers
         try:
-            await self._broker.send(lane.dead_letter)
+            await self._broker.send(lane.letter)
         except BaseException as error:
             failure = as_failure(error)  # whatever it is, the message must not be lost
             lane.failures += 1
             delay_s = PERSISTENT.delay_after(lane.failures)
             logger.error(  # noqa: TRY400 - the traceback of a stray cancellation is its cause's
-                "The dead letter of the message at %s of %s cannot be sent to %s; its lane waits. Next try in %.1f s.",
+                "The message at %s of %s was given up, and cannot be sent to %s; its lane waits. Next try in %.1f s.",
                 lane.first.position,
                 lane.first.envelope.topic,
-                lane.dead_letter.topic,
+                lane.letter.topic,
                 delay_s,
                 exc_info=failure,
                 extra=_ids(lane.first),
             )
             return delay_s
-        self._counts["dead_lettered"] += 1
+        self._counts["dead_lettered" if lane.letter.topic == consumption.dead_letter_topic else "retried"] += 1
         await self._done(lane, 1)
         return None
+
+
+def _attempts_at(lane: Lane) -> int:
+    """Count the attempts at the first message of a lane, those of earlier rounds included."""
+    return attempts_before(lane.first) + max(lane.failures, 1)
 
 
 def _ids(delivery: Delivery) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from cqrs_core.consumer.returned import rounds_of
 from cqrs_core.errors import InvalidOption
 from cqrs_core.resilience import RetryPolicy
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from cqrs_core.broker import Delivery
+    from cqrs_core.consumer.retry_topics import RetryTopic
     from cqrs_core.errors import CqrsError
     from cqrs_core.incoming import IncomingEvents
     from cqrs_core.messages import Event
@@ -44,7 +46,9 @@ class Consumption:
     Attributes:
         incoming: The events that are understood.
         order: What is handled in order. By key, messages without one have no order.
-        retry: How often a message is tried before it goes to the dead letters.
+        retry: How often a message is tried before it goes to a retry topic, or to the dead letters.
+        retry_topics: Where it waits then for its next round of attempts, one for each; a delay that is repeated has one
+            topic. What waits there is overtaken by others of its key.
         on_unknown: What is done about messages with a name that *incoming* does not have.
         dead_letter_topic: Where messages go that are given up.
         handle_batch: Handles several messages of a lane at once, in place of the handlers of each event. Messages that
@@ -56,6 +60,7 @@ class Consumption:
     dead_letter_topic: str
     order: Order = "key"
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_topics: Sequence[RetryTopic] = ()
     on_unknown: OnUnknown = "skip"
     handle_batch: HandleBatch | None = None
     max_batch_size: int = 100
@@ -72,9 +77,18 @@ class Consumption:
             found.append(InvalidOption("retry", retry, "a RetryPolicy"))
         if not isinstance(self.max_batch_size, int) or self.max_batch_size < 1:
             found.append(InvalidOption("max_batch_size", self.max_batch_size, "a whole number, at least 1"))
-        if not isinstance(self.dead_letter_topic, str) or self.dead_letter_topic in ("", self.incoming.topic):
+        taken = ["", self.incoming.topic, *(topic.name for topic in self.retry_topics)]
+        if not isinstance(self.dead_letter_topic, str) or self.dead_letter_topic in taken:
             found.append(InvalidOption("dead_letter_topic", self.dead_letter_topic, "the name of another topic"))
+        if self.retry_topics and self.order == "partition":
+            expected = "'key' or 'none': a message that waits in a retry topic is overtaken by all others"
+            found.append(InvalidOption("order", self.order, expected))
         return found
+
+    def next_retry(self, delivery: Delivery) -> RetryTopic | None:
+        """Name the retry topic for a message that has failed; ``None``: it has been in all of them."""
+        rounds = rounds_of(delivery)
+        return self.retry_topics[rounds] if rounds < len(self.retry_topics) else None
 
     def lane_of(self, delivery: Delivery) -> Hashable | None:
         """Name the lane of a message; ``None``: it shares one with no other."""

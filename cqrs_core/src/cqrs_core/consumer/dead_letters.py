@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cqrs_core.consumer.returned import first_partition_of
 from cqrs_core.errors import EventHandlersFailed
 
 if TYPE_CHECKING:
@@ -13,14 +14,8 @@ if TYPE_CHECKING:
     from cqrs_core.broker import Delivery
     from cqrs_core.envelope import Envelope
 
-TOPIC = "cqrs_dead_topic"
-PARTITION = "cqrs_dead_partition"
-POSITION = "cqrs_dead_position"
-GROUP = "cqrs_dead_group"
-ATTEMPTS = "cqrs_dead_attempts"
-ERROR_TYPE = "cqrs_dead_error_type"
-ERROR_TEXT = "cqrs_dead_error_text"
-TIME = "cqrs_dead_time"
+#: What the names of these headers begin with.
+PREFIX = "cqrs_dead_"
 
 _LONGEST_TEXT = 1000
 
@@ -35,18 +30,26 @@ def dead_letter(
     it up when and after how many attempts, and what was wrong. A message that dies again, after it was sent back, tells
     of its last death.
     """
-    cause = error.errors[0] if isinstance(error, EventHandlersFailed) and len(error.errors) == 1 else error
-    reason = {
-        TOPIC: delivery.envelope.topic,
-        PARTITION: delivery.partition,
-        POSITION: delivery.position,
-        GROUP: group,
-        ATTEMPTS: str(attempts),
-        ERROR_TYPE: f"{type(cause).__module__}.{type(cause).__qualname__}",
-        ERROR_TEXT: _text_of(cause),
-        TIME: time.isoformat(),
-    }
+    reason = reasons(PREFIX, delivery, error, group=group, attempts=attempts, time=time)
     return replace(delivery.envelope, topic=topic, headers={**delivery.envelope.headers, **reason})
+
+
+def reasons(
+    prefix: str, delivery: Delivery, error: BaseException, *, group: str, attempts: int, time: datetime
+) -> dict[str, str]:
+    """Tell, in headers whose names begin with *prefix*, where a message was, and why it is there no more."""
+    cause = error.errors[0] if isinstance(error, EventHandlersFailed) and len(error.errors) == 1 else error
+    facts = {
+        "topic": delivery.envelope.topic,
+        "partition": first_partition_of(delivery),
+        "position": delivery.position,
+        "group": group,
+        "attempts": str(attempts),
+        "error_type": f"{type(cause).__module__}.{type(cause).__qualname__}",
+        "error_text": _text_of(cause),
+        "time": time.isoformat(),
+    }
+    return {f"{prefix}{name}": value for name, value in facts.items()}
 
 
 def _text_of(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
 from cqrs_core.consumer.attempts import PERSISTENT, Attempts
 from cqrs_core.consumer.lanes import Lanes
+from cqrs_core.consumer.returned import Returned, Returns
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BrokerUnavailable
 
@@ -39,13 +40,13 @@ class Consumer:
     """
     One member of a group: receives, handles, acknowledges.
 
-    A message is acknowledged when its handlers are done, or when the dead letters have it: each is handled at least
-    once. What fails is tried again, and meanwhile only its own lane waits.
+    A message is acknowledged when its handlers are done, or when a retry topic or the dead letters have it: each is
+    handled at least once. What fails is tried again, and meanwhile only its own lane waits.
 
     Attributes:
         group: Whose member this is.
-        counts: How many messages were ``handled``, ``skipped`` as unknown, ``dead_lettered``; and how many attempts
-            have ``failed``.
+        counts: How many messages were ``handled``, ``skipped`` because they are unknown or another group's,
+            ``retried`` by way of a retry topic, ``dead_lettered``; and how many attempts have ``failed``.
     """
 
     def __init__(
@@ -81,6 +82,14 @@ class Consumer:
         self._attempts = Attempts(
             broker, consumptions, handle, self._done, group=group, clock=self._clock, counts=self.counts
         )
+        self._returns = Returns(
+            group,
+            {
+                retry.name: (topic, retry.delay_s)
+                for topic, consumption in consumptions.items()
+                for retry in consumption.retry_topics
+            },
+        )
         self._subscription: Subscription
         self._lanes: Lanes
         self._tasks: TaskGroup
@@ -102,7 +111,7 @@ class Consumer:
         self._is_stopping = False
         self._put_down = Gate()
         self._subscription = await self._broker.subscribe(
-            list(self._consumptions), group=self.group, on_revoked=self._on_revoked
+            [*self._consumptions, *self._returns.topics], group=self.group, on_revoked=self._on_revoked
         )
 
     async def run(self, stopping: Gate) -> None:
@@ -139,8 +148,9 @@ class Consumer:
                 await self._clock.sleep(delay_s)
                 continue
             failures = 0
+            now, monotonic = self._clock.now(), self._clock.monotonic()
             for delivery in deliveries:
-                if self._lanes.add(delivery):
+                if self._lanes.add(self._returns.restored(delivery, now=now, monotonic=monotonic)):
                     self._subscription.pause(delivery.partition)
             self._start_workers()
 
@@ -192,7 +202,7 @@ class Consumer:
         self._start_workers()
 
     async def _done(self, lane: Lane, count: int) -> None:
-        done = lane.first_few(count)
+        done = [delivery.received if isinstance(delivery, Returned) else delivery for delivery in lane.first_few(count)]
         try:
             await self._subscription.acknowledge(done)
         except BrokerUnavailable as error:

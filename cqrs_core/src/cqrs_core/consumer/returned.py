@@ -1,0 +1,125 @@
+"""Messages that come again, from a retry topic or because somebody sent them back: as they were at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cqrs_core.broker import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+#: What the names of the headers begin with that tell of such a message.
+PREFIX = "cqrs_retry_"
+TOPIC = "cqrs_retry_topic"
+PARTITION = "cqrs_retry_partition"
+POSITION = "cqrs_retry_position"
+GROUP = "cqrs_retry_group"
+ATTEMPTS = "cqrs_retry_attempts"
+ROUND = "cqrs_retry_round"
+DUE = "cqrs_retry_due"
+
+#: More digits than any number has that is written here.
+_LONGEST_NUMBER = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned(Delivery):
+    """
+    A message that comes again: as it was when it came first, but for the partition, which is the one of now.
+
+    Attributes:
+        received: As the broker has it, which is what is acknowledged.
+        is_ours: Whether it is for this group, and not for another.
+        first_partition: Where it came from at first.
+        rounds: How many retry topics it has been in.
+        earlier_attempts: How many attempts there were before.
+        due_at: When it may be handled, as the clock's ``monotonic`` has it.
+    """
+
+    received: Delivery
+    is_ours: bool
+    first_partition: str
+    rounds: int
+    earlier_attempts: int
+    due_at: float
+
+
+def first_partition_of(delivery: Delivery) -> str:
+    """Tell where a message came from at first."""
+    return delivery.first_partition if isinstance(delivery, Returned) else delivery.partition
+
+
+def rounds_of(delivery: Delivery) -> int:
+    """Tell how many retry topics a message has been in."""
+    return delivery.rounds if isinstance(delivery, Returned) else 0
+
+
+def attempts_before(delivery: Delivery) -> int:
+    """Tell how many attempts there were before a message came again."""
+    return delivery.earlier_attempts if isinstance(delivery, Returned) else 0
+
+
+class Returns:
+    """Knows the messages of one group that come again, and gives them as they were when they came first."""
+
+    def __init__(self, group: str, origins: Mapping[str, tuple[str, float]]) -> None:
+        """
+        Take what there is to know.
+
+        Args:
+            group: Which.
+            origins: By retry topic: for whose messages it is, and their delay in seconds.
+        """
+        self._group = group
+        self._origins = origins
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The retry topics, each once."""
+        return self._origins.keys()
+
+    def restored(self, received: Delivery, *, now: datetime, monotonic: float) -> Delivery:
+        """
+        Give a message as it was when it came first; one that has not come before is what it is.
+
+        What was put into a retry topic by other hands is taken for a message of its origin that is due.
+        """
+        envelope = received.envelope
+        headers, topic = envelope.headers, envelope.topic
+        if TOPIC not in headers and topic not in self._origins:
+            return received
+        origin, delay_s = self._origins.get(topic, (topic, 0.0))
+        earlier = _number(headers.get(ATTEMPTS))
+        first = {name: value for name, value in headers.items() if not name.startswith(PREFIX)}
+        return Returned(
+            envelope=replace(envelope, topic=origin, headers=first),
+            partition=received.partition,
+            position=headers.get(POSITION, f"{topic} {received.position}"),
+            attempt=earlier + received.attempt,
+            received=received,
+            is_ours=headers.get(TOPIC, origin) == origin and headers.get(GROUP, self._group) == self._group,
+            first_partition=headers.get(PARTITION, received.partition),
+            rounds=_number(headers.get(ROUND)),
+            earlier_attempts=earlier,
+            due_at=monotonic + _wait_s(headers.get(DUE), now, at_most_s=delay_s),
+        )
+
+
+def _wait_s(due: str | None, now: datetime, *, at_most_s: float) -> float:
+    """Tell for how long a message is not due: never longer than the delay, however wrong a clock may be."""
+    if due is None or not at_most_s:
+        return 0.0
+    try:
+        left_s = (datetime.fromisoformat(due) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # no time, or one without its offset
+        return 0.0
+    return min(max(left_s, 0.0), at_most_s)
+
+
+def _number(text: str | None) -> int:
+    if text is None or not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_NUMBER:
+        return 0
+    return int(text)
