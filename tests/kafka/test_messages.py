@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import struct
 import uuid
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
-from aiokafka.record.util import calc_crc32c
 
 from cqrs_core.broker import SendStatus
 from cqrs_core.envelope import Envelope
@@ -93,7 +91,7 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
     topic = await kafka.make_topic(2)
     async with kafka.open_broker() as broker:
         subscription = await kafka.subscribe(broker, topic)
-        await _send_unreadable(kafka.bootstrap, topic)
+        await kafka.send_unreadable(topic)
         await broker.send(Envelope(topic, b"10", "key"))
         deliveries: list[Any] = []
         while len(deliveries) < 5:
@@ -102,23 +100,6 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
     assert [b"0", b"1", b"10", b"2", b"3"] == sorted(delivery.envelope.body for delivery in deliveries)
     told = [vars(record)["offset"] for record in caplog.records if "is left out" in record.message]
     assert [4, 5, 6, 7, 8, 9] == told
-
-
-async def _send_unreadable(bootstrap: str, topic: str) -> None:
-    """Send ten records in one batch, one of them with a header whose name is no UTF-8, which no client does."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
-    await producer.start()
-    try:
-        batch: Any = producer.create_batch()
-        for number in range(10):
-            name = "broken" if number == 4 else "name"
-            batch.append(timestamp=None, key=b"key", value=b"%d" % number, headers=[(name, b"x")])
-        built = bytearray(batch._build()).replace(b"broken", b"brok\xffn")  # noqa: SLF001 - it builds none itself
-        built[17:21] = struct.pack(">I", calc_crc32c(bytes(built[21:])))  # of all that follows it
-        batch._buffer = bytes(built)  # noqa: SLF001 - as above
-        await (await producer.send_batch(batch, topic, partition=0))
-    finally:
-        await producer.stop()
 
 
 async def test_messages_that_are_not_kept_any_more_are_told(kafka: Any, caplog: pytest.LogCaptureFixture) -> None:

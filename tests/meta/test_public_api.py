@@ -28,8 +28,8 @@ ERRORS = """
 AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CircuitNotUnique CircuitOpen
 CommitInDoubt ConflictingBindings ContainerWithoutScopes CqrsError DependencyCycle DuplicateHandler EmptyChain
 EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound HandlerTimedOut
-InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop
-NoPublisher NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer OutcomeUnknown
+InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop NoPublisher
+NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer NotReadable OutcomeUnknown
 OverrideTooLate ProvidedTwice PublishedAndConsumed ScopeRequired ScopeValueMissing StorageUnavailable StorageUnusable
 StrayCancellation StreamInsideUnit SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent UnitOfWorkOver
 UnitOfWorkRolledBack UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope UnpublishableEvent
@@ -67,7 +67,7 @@ SIGNATURES = {
     "EventHandlerFallback": "primary fallback failure_exceptions circuit_breaker",
     "LocalCircuitBreaker": "fail_max open_for_s exclude clock",
     "CircuitBreaker.acquire": "self circuit",
-    "MemoryBroker": "partitions max_waiting max_message_bytes",
+    "MemoryBroker": "partitions max_waiting max_message_bytes max_kept",
     "EventProducer": "message_broker repository options clock",
     "EventProducer.event_batch_generator": "self batch_size",
     "EventProducer.send_message": "self message",

@@ -69,13 +69,15 @@ class WriteDownMany(cqrs.EventBatchHandler[Paid]):
 
 
 class Desk:
-    """A broker, a clock, and programs that consume the topic ``payments``."""
+    """A broker, a clock, and programs that consume the topic ``payments``, unless told otherwise."""
 
     def __init__(self) -> None:
-        self.broker: Any = cqrs.MemoryBroker()
+        self.broker: Any = cqrs.MemoryBroker(max_kept=1000)
         self.clock = VirtualClock()
 
-    def app(self, name: str = "shop", *, storage: Any = None, **options: Any) -> tuple[cqrs.App, Book]:
+    def app(
+        self, name: str = "shop", *, topic: str = "payments", storage: Any = None, **options: Any
+    ) -> tuple[cqrs.App, Book]:
         """Make a program; it tries each message once, unless told otherwise."""
         book, container = Book(), cqrs.SimpleContainer()
         container.instance(Book, book)
@@ -84,7 +86,7 @@ class Desk:
             options["batch_handler"] = WriteDownMany
         else:
             app.events.bind(Paid, WriteDown)
-        app.consume("payments", {"Paid": Paid}, **{"retry": ONCE, **options})
+        app.consume(topic, {"Paid": Paid}, **{"retry": ONCE, **options})
         return app, book
 
     async def send(self, *whats: str, key: str | None = "k", topic: str = "payments", **headers: str) -> None:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.concurrency import as_failure
-from cqrs_core.consumer.dead_letters import dead_letter
+from cqrs_core.consumer.dead_letters import REPLAYED, dead_letter
 from cqrs_core.consumer.retry_topics import retry_letter
 from cqrs_core.consumer.returned import Returned, attempts_before
 from cqrs_core.context import Handling, being_handled
@@ -173,9 +173,10 @@ class Attempts:
         return consumption.incoming.read(delivery, group=self._group, attempt=delivery.attempt + failures)
 
     async def _unread(self, lane: Lane, consumption: Consumption, error: UnreadableMessage) -> float | None:
-        if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
-            return await self._give_up(lane, consumption, error)
-        self._warn_once(error)
+        if REPLAYED not in lane.first.envelope.headers:
+            if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
+                return await self._give_up(lane, consumption, error)
+            self._warn_once(error)
         self._counts["skipped"] += 1
         await self._done(lane, 1)
         return None

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 #: What the names of these headers begin with.
 PREFIX = "cqrs_dead_"
+TOPIC = "cqrs_dead_topic"
+PARTITION = "cqrs_dead_partition"
+POSITION = "cqrs_dead_position"
+GROUP = "cqrs_dead_group"
+ATTEMPTS = "cqrs_dead_attempts"
+ERROR_TYPE = "cqrs_dead_error_type"
+ERROR_TEXT = "cqrs_dead_error_text"
+TIME = "cqrs_dead_time"
+#: In a message without a body, which is no event: that the letter at this position was sent back.
+REPLAYED = "cqrs_dead_replayed"
 
 _LONGEST_TEXT = 1000
 

@@ -11,6 +11,8 @@ from cqrs_core.broker import Delivery
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from cqrs_core.envelope import Envelope
+
 #: What the names of the headers begin with that tell of such a message.
 PREFIX = "cqrs_retry_"
 TOPIC = "cqrs_retry_topic"
@@ -45,6 +47,22 @@ class Returned(Delivery):
     rounds: int
     earlier_attempts: int
     due_at: float
+
+
+def sent_back(envelope: Envelope, *, partition: str, position: str, group: str | None) -> Envelope:
+    """
+    Make the message that lets *envelope* come again to its topic.
+
+    Args:
+        envelope: As it came first.
+        partition: Where it came from.
+        position: Where it stood: without an id, it is known by that.
+        group: For whom it is; others pass over it. ``None``: for all.
+    """
+    facts = {TOPIC: envelope.topic, PARTITION: partition, POSITION: position}
+    if group is not None:
+        facts[GROUP] = group
+    return replace(envelope, headers={**envelope.headers, **facts})
 
 
 def first_partition_of(delivery: Delivery) -> str:
@@ -92,7 +110,7 @@ class Returns:
         if TOPIC not in headers and topic not in self._origins:
             return received
         origin, delay_s = self._origins.get(topic, (topic, 0.0))
-        earlier = _number(headers.get(ATTEMPTS))
+        earlier = number_in(headers.get(ATTEMPTS))
         first = {name: value for name, value in headers.items() if not name.startswith(PREFIX)}
         return Returned(
             envelope=replace(envelope, topic=origin, headers=first),
@@ -102,7 +120,7 @@ class Returns:
             received=received,
             is_ours=headers.get(TOPIC, origin) == origin and headers.get(GROUP, self._group) == self._group,
             first_partition=headers.get(PARTITION, received.partition),
-            rounds=_number(headers.get(ROUND)),
+            rounds=number_in(headers.get(ROUND)),
             earlier_attempts=earlier,
             due_at=monotonic + _wait_s(headers.get(DUE), now, at_most_s=delay_s),
         )
@@ -119,7 +137,8 @@ def _wait_s(due: str | None, now: datetime, *, at_most_s: float) -> float:
     return min(max(left_s, 0.0), at_most_s)
 
 
-def _number(text: str | None) -> int:
+def number_in(text: str | None) -> int:
+    """Read a number from a header; what makes no sense is nought."""
     if text is None or not (text.isascii() and text.isdecimal()) or len(text) > _LONGEST_NUMBER:
         return 0
     return int(text)
