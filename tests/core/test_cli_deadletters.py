@@ -122,6 +122,7 @@ def test_for_programs_a_letter_is_json(run: Run) -> None:
             "partition": "payments/1",
             "first_position": "1/2",
             "attempts": 5,
+            "is_parked": False,
             "failed_at": "2026-11-29T12:00:00.123456+00:00",
             "error_type": "builtins.ConnectionError",
             "error": "x" * 100,

@@ -41,8 +41,8 @@ SIGNATURES = {
     "App": "name broker storage relay container middlewares event_middlewares max_concurrent_event_handlers "
     "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
     "App.publishes": "self topic names key",
-    "App.consume": "self topic names group order retry retry_topic_delays_s on_unknown dead_letter_topic batch_handler "
-    "max_batch_size max_body_bytes",
+    "App.consume": "self topic names group order retry retry_topic_delays_s on_unknown dead_letter_topic on_dead "
+    "batch_handler max_batch_size max_body_bytes",
     "App.running": "self only",
     "App.send": "self request",
     "App.stream": "self request",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
-    from cqrs_core.consumer import Consumer, OnUnknown, Order
+    from cqrs_core.consumer import Consumer, OnDead, OnUnknown, Order
     from cqrs_core.container import Container
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
@@ -188,6 +188,7 @@ class App:
         retry_topic_delays_s: Sequence[float] = (),
         on_unknown: OnUnknown = "skip",
         dead_letter_topic: str | None = None,
+        on_dead: OnDead = "skip",
         batch_handler: type[EventBatchHandler[Any]] | None = None,
         max_batch_size: int = 100,
         max_body_bytes: int = 16 * 1024 * 1024,
@@ -214,6 +215,10 @@ class App:
                 with ``order="partition"``. None unless given.
             on_unknown: Whether messages with other names are passed over, with one warning each, or are dead letters.
             dead_letter_topic: ``"<topic>.<group>.dead"`` unless given.
+            on_dead: What becomes of the next messages of a key when one is given up: they are handled all the same
+                (``"skip"``), or they are parked behind it in the dead-letter topic, until it was sent back and is done
+                (``"park"``). That is only for ``order="key"`` without retry topics, and for a broker that can read a
+                topic from its beginning.
             batch_handler: Takes many events at once; handlers of single events are not called then.
             max_batch_size: How many at most.
             max_body_bytes: Larger messages are not parsed: they are dead letters.
@@ -231,6 +236,7 @@ class App:
             retry_topic_delays_s=retry_topic_delays_s,
             on_unknown=on_unknown,
             dead_letter_topic=dead_letter_topic,
+            on_dead=on_dead,
             batch_handler=batch_handler,
             max_batch_size=max_batch_size,
             max_body_bytes=max_body_bytes,

@@ -18,9 +18,9 @@ from cqrs_core.text_tables import body_facts, columns, described_message, moment
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from cqrs_core.consumer.dead_letter_topic import DeadLetter
+    from cqrs_core.consumer.dead_letter_topic import DeadLetter, Replay
 
 
 class NoSuchLetter(CqrsError, LookupError):
@@ -88,8 +88,12 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
     """Ask for nothing more."""
 
 
-def _add_replay(parser: argparse.ArgumentParser) -> None:
+def _add_all(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="all of them")
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    _add_all(parser)
     parser.add_argument(
         "--for-all-groups", action="store_true", help="let all groups handle them again, not only the one that failed"
     )
@@ -100,7 +104,7 @@ def _check_show(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         parser.error("say which one: by --id or --position")
 
 
-def _check_replay(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _check_choice(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     is_selected = _selection(options) != LetterSelection()
     if is_selected == options.all:
         parser.error("say which ones: by --id, --position, --key, --topic or --group, or --all of them")
@@ -132,25 +136,33 @@ async def _show(letters: DeadLetters, options: argparse.Namespace) -> int:
 
 
 async def _replay(letters: DeadLetters, options: argparse.Namespace) -> int:
-    which = _selection(options)
-    replayed, left = 0, []
+    replays = letters.replay(_selection(options), for_all_groups=options.for_all_groups)
+    return await _report(replays, options, done="Sent back", name="replayed")
+
+
+async def _discard(letters: DeadLetters, options: argparse.Namespace) -> int:
+    return await _report(letters.discard(_selection(options)), options, done="Discarded", name="discarded")
+
+
+async def _report(replays: AsyncGenerator[Replay, None], options: argparse.Namespace, *, done: str, name: str) -> int:
+    count_done, left = 0, []
     try:
-        async with aclosing(letters.replay(which, for_all_groups=options.for_all_groups)) as replays:
+        async with aclosing(replays):
             async for replay in replays:
                 if replay.problem is None:
-                    replayed += 1
+                    count_done += 1
                 else:
                     left.append(replay)
     finally:  # also when it fails in between: those before are done
         if options.json:
             facts = [{"position": each.letter.position, "problem": each.problem} for each in left]
-            _write(json.dumps({"replayed": replayed, "left": facts}, indent=2))
+            _write(json.dumps({name: count_done, "left": facts}, indent=2))
         else:
-            _write(f"Sent back: {replayed}. Left there: {len(left)}.")
+            _write(f"{done}: {count_done}. Left there: {len(left)}.")
             for each in left:
                 _write(f"{each.letter.position}: {each.problem}.")
-    if not replayed and not left and (options.id is not None or options.position is not None):
-        raise NoSuchLetter(which, options.dead_letter_topic)
+    if not count_done and not left and (options.id is not None or options.position is not None):
+        raise NoSuchLetter(_selection(options), options.dead_letter_topic)
     return 1 if left else 0
 
 
@@ -177,6 +189,7 @@ def _plain(letter: DeadLetter) -> dict[str, object]:
         "partition": letter.partition or None,
         "first_position": letter.first_position or None,
         "attempts": letter.attempts,
+        "is_parked": letter.is_parked,
         "failed_at": None if letter.failed_at is None else letter.failed_at.isoformat(),
         "error_type": letter.error_type,
         "error": letter.error_text,
@@ -232,5 +245,6 @@ def _error(letter: DeadLetter) -> str:
 _COMMANDS: tuple[Command[DeadLetters], ...] = (
     Command("list", "list the dead letters that were not sent back", _add_list, _list),
     Command("show", "show one, with its headers and its body", _add_nothing, _show, _check_show),
-    Command("replay", "send them back to where they came from", _add_replay, _replay, _check_replay),
+    Command("replay", "send them back to where they came from", _add_replay, _replay, _check_choice),
+    Command("discard", "forget them, for good", _add_all, _discard, _check_choice),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.broker import missing_methods
+from cqrs_core.broker import missing_methods, readable
 from cqrs_core.concurrency import Gate, Once, run_shielded
 from cqrs_core.context import current_messages
-from cqrs_core.errors import CqrsError, InvalidOption, PublishedAndConsumed, UnhandledEvent
+from cqrs_core.errors import CqrsError, InvalidOption, NotReadable, PublishedAndConsumed, UnhandledEvent
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience import RetryPolicy
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
-    from cqrs_core.consumer import Consumer, Consumption, OnUnknown, Order
+    from cqrs_core.consumer import Consumer, Consumption, OnDead, OnUnknown, Order
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
@@ -91,6 +91,7 @@ class Traffic:
         retry_topic_delays_s: Sequence[float],
         on_unknown: OnUnknown,
         dead_letter_topic: str | None,
+        on_dead: OnDead,
         batch_handler: type[EventBatchHandler[Any]] | None,
         max_batch_size: int,
         max_body_bytes: int,
@@ -127,6 +128,7 @@ class Traffic:
             retry=RetryPolicy() if retry is None else retry,
             retry_topics=retries,
             on_unknown=on_unknown,
+            on_dead=on_dead,
             handle_batch=handle_batch,
             max_batch_size=max_batch_size,
         )
@@ -143,6 +145,13 @@ class Traffic:
                     found.append(InvalidOption("topic", name, expected))
         if self._broker is None:
             found.extend(self._open_broker())
+        if self._broker is not None and any(
+            consumption.on_dead == "park" for topics in self._groups.values() for consumption in topics.values()
+        ):
+            try:
+                readable(self._broker)
+            except NotReadable as problem:
+                found.append(problem)
         return found
 
     def freeze(self) -> None:

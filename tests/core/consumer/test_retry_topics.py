@@ -308,7 +308,7 @@ def test_however_wrong_a_clock_is_no_message_waits_longer_than_its_delay(due: An
     assert 100.0 + wait_s == returned.due_at
 
 
-@pytest.mark.parametrize("text", ["", "-1", "x", "\u0661", "1" * 10, "\udcff"])
+@pytest.mark.parametrize("text", ["", "-1", "x", "\u0661", "1" * 19, "\udcff"])
 def test_numbers_that_make_no_sense_are_nought(text: str) -> None:
     """Whoever wrote them: such a message begins anew."""
     returned = restored({"cqrs_retry_attempts": text, "cqrs_retry_round": text})

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Order = Literal["key", "partition", "none"]
 #: What becomes of messages whose name is not consumed.
 OnUnknown = Literal["skip", "dead_letter"]
+#: What becomes of messages whose key has a dead letter: they are handled all the same, or parked behind it.
+OnDead = Literal["skip", "park"]
 
 
 class HandleBatch(Protocol):
@@ -51,6 +53,8 @@ class Consumption:
             topic. What waits there is overtaken by others of its key.
         on_unknown: What is done about messages with a name that *incoming* does not have.
         dead_letter_topic: Where messages go that are given up.
+        on_dead: Whether, when a message is given up, the next of its key are handled, or parked behind it, until it was
+            sent back and is done.
         handle_batch: Handles several messages of a lane at once, in place of the handlers of each event. Messages that
             have no order are together in a lane of their partition then: alone, each would be a batch.
         max_batch_size: How many at most.
@@ -62,6 +66,7 @@ class Consumption:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     retry_topics: Sequence[RetryTopic] = ()
     on_unknown: OnUnknown = "skip"
+    on_dead: OnDead = "skip"
     handle_batch: HandleBatch | None = None
     max_batch_size: int = 100
 
@@ -83,6 +88,11 @@ class Consumption:
         if self.retry_topics and self.order == "partition":
             expected = "'key' or 'none': a message that waits in a retry topic is overtaken by all others"
             found.append(InvalidOption("order", self.order, expected))
+        if self.on_dead not in get_args(OnDead):
+            found.append(InvalidOption("on_dead", self.on_dead, "'skip' or 'park'"))
+        elif self.on_dead == "park" and (self.order != "key" or self.retry_topics):
+            expected = "'skip', or order='key' and no retry topics: without an order there is nothing to park for"
+            found.append(InvalidOption("on_dead", self.on_dead, expected))
         return found
 
     def next_retry(self, delivery: Delivery) -> RetryTopic | None:

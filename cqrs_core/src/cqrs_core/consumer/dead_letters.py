@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cqrs_core.consumer.returned import first_partition_of
-from cqrs_core.errors import EventHandlersFailed
+from cqrs_core.errors import CqrsError, EventHandlersFailed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,14 +24,43 @@ ATTEMPTS = "cqrs_dead_attempts"
 ERROR_TYPE = "cqrs_dead_error_type"
 ERROR_TEXT = "cqrs_dead_error_text"
 TIME = "cqrs_dead_time"
-#: In a message without a body, which is no event: that the letter at this position was sent back.
+#: Where keys are parked: the place of a letter among those of its key.
+NUMBER = "cqrs_dead_number"
+#: In a message without a body, which is no event: that the letter at this position was sent back; that the letter of
+#: this number is done.
 REPLAYED = "cqrs_dead_replayed"
+SETTLED = "cqrs_dead_settled"
 
 _LONGEST_TEXT = 1000
 
 
+class ParkedBehind(CqrsError, RuntimeError):
+    """
+    A message was not handled, because one of its key that came before it is a dead letter.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__("An earlier message of its key is a dead letter. Send that back, and this one after it.")
+
+
+def is_note(envelope: Envelope) -> bool:
+    """Tell whether a message is no letter, but says what became of one."""
+    return REPLAYED in envelope.headers or SETTLED in envelope.headers
+
+
 def dead_letter(
-    delivery: Delivery, error: BaseException, *, topic: str, group: str, attempts: int, time: datetime
+    delivery: Delivery,
+    error: BaseException,
+    *,
+    topic: str,
+    group: str,
+    attempts: int,
+    time: datetime,
+    number: int | None = None,
 ) -> Envelope:
     """
     Address a message that was given up to *topic*.
@@ -41,6 +70,8 @@ def dead_letter(
     of its last death.
     """
     reason = reasons(PREFIX, delivery, error, group=group, attempts=attempts, time=time)
+    if number is not None:
+        reason[NUMBER] = str(number)
     return replace(delivery.envelope, topic=topic, headers={**delivery.envelope.headers, **reason})
 
 

@@ -20,14 +20,16 @@ class Lane:
     Attributes:
         partition: Where they come from.
         failures: How many attempts at the first have failed.
-        letter: What has still to be sent in place of the first, to a retry topic or to the dead letters.
+        letter: What has still to be sent in place of the first, to a retry topic or to the dead letters, before it is
+            done.
+        counted_as: As what the first is counted when that was sent; empty: as nothing more.
         alone: How many of the first are handled one by one, because a batch with them failed and did not say where.
         cancel: Ends what is being done with it; for as long as it is in somebody's hands.
         is_dropped: Whether its partition was taken away, or the consumer stops: what is not under way is not begun, and
             nothing more is decided about what is.
     """
 
-    __slots__ = ("alone", "cancel", "failures", "is_dropped", "letter", "name", "partition", "queue")
+    __slots__ = ("alone", "cancel", "counted_as", "failures", "is_dropped", "letter", "name", "partition", "queue")
 
     def __init__(self, name: Hashable, partition: str) -> None:
         self.name = name
@@ -35,6 +37,7 @@ class Lane:
         self.queue: deque[Delivery] = deque()
         self.failures = 0
         self.letter: Envelope | None = None
+        self.counted_as = ""
         self.alone = 0
         self.cancel: Callable[[], None] | None = None
         self.is_dropped = False

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
-from cqrs_core.consumer.attempts import PERSISTENT, Attempts
+from cqrs_core.consumer.attempts import Attempts
 from cqrs_core.consumer.lanes import Lanes
+from cqrs_core.consumer.letters import PERSISTENT, Letters
+from cqrs_core.consumer.parking import Parking
 from cqrs_core.consumer.returned import Returned, Returns
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
     from contextvars import Context
 
     from cqrs_core.broker import Broker, Delivery, Subscription
@@ -46,7 +48,8 @@ class Consumer:
     Attributes:
         group: Whose member this is.
         counts: How many messages were ``handled``, ``skipped`` because they are unknown or another group's,
-            ``retried`` by way of a retry topic, ``dead_lettered``; and how many attempts have ``failed``.
+            ``retried`` by way of a retry topic, ``dead_lettered``, ``parked`` behind a dead letter; and how many
+            attempts have ``failed``.
     """
 
     def __init__(
@@ -79,8 +82,27 @@ class Consumer:
         self._max_concurrent = max_concurrent
         self._stop_deadline_s = stop_deadline_s
         self._clock = clock or SystemClock()
+        self._parkings = {
+            topic: Parking(
+                broker,
+                topic=topic,
+                group=group,
+                dead_letter_topic=consumption.dead_letter_topic,
+                clock=self._clock,
+            )
+            for topic, consumption in consumptions.items()
+            if consumption.on_dead == "park"
+        }
+        letters = Letters(broker, self._parkings, self._done, group=group, clock=self._clock, counts=self.counts)
         self._attempts = Attempts(
-            broker, consumptions, handle, self._done, group=group, clock=self._clock, counts=self.counts
+            consumptions,
+            handle,
+            letters,
+            self._parkings,
+            self._done,
+            group=group,
+            clock=self._clock,
+            counts=self.counts,
         )
         self._returns = Returns(
             group,
@@ -105,14 +127,23 @@ class Consumer:
 
         Raises:
             BrokerUnavailable: The broker cannot be reached.
+            CqrsError: It lacks a topic, or cannot read the dead letters behind which messages are to be parked.
         """
         largest = max(consumption.max_batch_size for consumption in self._consumptions.values())
         self._lanes = Lanes(self._lane_of, max_waiting=max(_MAX_WAITING, 2 * largest))
         self._is_stopping = False
         self._put_down = Gate()
-        self._subscription = await self._broker.subscribe(
-            [*self._consumptions, *self._returns.topics], group=self.group, on_revoked=self._on_revoked
-        )
+        opened: list[Parking] = []
+        try:
+            for parking in self._parkings.values():
+                await parking.open()
+                opened.append(parking)
+            self._subscription = await self._broker.subscribe(
+                [*self._consumptions, *self._returns.topics], group=self.group, on_revoked=self._on_revoked
+            )
+        except BaseException:
+            await run_shielded(partial(_close_all, opened))
+            raise
 
     async def run(self, stopping: Gate) -> None:
         """
@@ -134,7 +165,13 @@ class Consumer:
                 await self._drain()
                 self._tasks.cancel()  # what is left only waits for its next attempt, or did not end in time
         finally:
-            await run_shielded(self._subscription.close)
+            await run_shielded(self._leave)
+
+    async def _leave(self) -> None:
+        try:
+            await self._subscription.close()
+        finally:
+            await _close_all(self._parkings.values())
 
     async def _receive(self) -> None:
         failures = 0
@@ -215,6 +252,8 @@ class Consumer:
     async def _on_revoked(self, partitions: Collection[str]) -> None:
         """Begin nothing more of *partitions*, and let end what is under way; what does not end in time is cancelled."""
         self._lanes.drop(partitions)
+        for parking in self._parkings.values():
+            parking.forget(partitions)
         if not await self._until_put_down(partitions):
             # Somebody else begins with these messages now: what this one still does could undo what is newer.
             for lane in self._lanes.busy(partitions):
@@ -246,6 +285,11 @@ class Consumer:
 
     def _lane_of(self, delivery: Delivery) -> Hashable | None:
         return self._consumptions[delivery.envelope.topic].lane_of(delivery)
+
+
+async def _close_all(parkings: Iterable[Parking]) -> None:
+    for parking in parkings:
+        await parking.close()
 
 
 def _are_same(one: Context, other: Context) -> bool:

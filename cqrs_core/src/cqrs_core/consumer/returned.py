@@ -22,9 +22,11 @@ GROUP = "cqrs_retry_group"
 ATTEMPTS = "cqrs_retry_attempts"
 ROUND = "cqrs_retry_round"
 DUE = "cqrs_retry_due"
+NUMBER = "cqrs_retry_number"
+DISCARDED = "cqrs_retry_discarded"
 
 #: More digits than any number has that is written here.
-_LONGEST_NUMBER = 9
+_LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Returned(Delivery):
         rounds: How many retry topics it has been in.
         earlier_attempts: How many attempts there were before.
         due_at: When it may be handled, as the clock's ``monotonic`` has it.
+        number: Its place among the letters of its key, where keys are parked; ``None`` if it has none.
+        is_discarded: Whether it is not to be handled, but done.
     """
 
     received: Delivery
@@ -47,9 +51,19 @@ class Returned(Delivery):
     rounds: int
     earlier_attempts: int
     due_at: float
+    number: int | None
+    is_discarded: bool
 
 
-def sent_back(envelope: Envelope, *, partition: str, position: str, group: str | None) -> Envelope:
+def sent_back(
+    envelope: Envelope,
+    *,
+    partition: str,
+    position: str,
+    group: str | None,
+    number: int | None = None,
+    is_discarded: bool = False,
+) -> Envelope:
     """
     Make the message that lets *envelope* come again to its topic.
 
@@ -58,10 +72,16 @@ def sent_back(envelope: Envelope, *, partition: str, position: str, group: str |
         partition: Where it came from.
         position: Where it stood: without an id, it is known by that.
         group: For whom it is; others pass over it. ``None``: for all.
+        number: Its place among the letters of its key, if it has one.
+        is_discarded: Whether it is not to be handled when its turn comes, but done.
     """
     facts = {TOPIC: envelope.topic, PARTITION: partition, POSITION: position}
     if group is not None:
         facts[GROUP] = group
+    if number is not None:
+        facts[NUMBER] = str(number)
+    if is_discarded:
+        facts[DISCARDED] = "true"
     return replace(envelope, headers={**envelope.headers, **facts})
 
 
@@ -78,6 +98,11 @@ def rounds_of(delivery: Delivery) -> int:
 def attempts_before(delivery: Delivery) -> int:
     """Tell how many attempts there were before a message came again."""
     return delivery.earlier_attempts if isinstance(delivery, Returned) else 0
+
+
+def number_of(delivery: Delivery) -> int | None:
+    """Tell the place of a message among the letters of its key; ``None`` if it was none, or those of another group."""
+    return delivery.number if isinstance(delivery, Returned) and delivery.is_ours else None
 
 
 class Returns:
@@ -123,6 +148,8 @@ class Returns:
             rounds=number_in(headers.get(ROUND)),
             earlier_attempts=earlier,
             due_at=monotonic + _wait_s(headers.get(DUE), now, at_most_s=delay_s),
+            number=number_in(headers.get(NUMBER)) or None,
+            is_discarded=DISCARDED in headers,
         )
 
 
