@@ -199,6 +199,20 @@ def test_replay_of_all_leaves_what_it_cannot_send_and_answers_1(run: Run, broker
     assert (1, {"replayed": 0, "left": [{"position": "0/3", "problem": problem}]}) == (code, json.loads(text))
 
 
+def test_discard_forgets_what_was_chosen(run: Run, broker: MemoryBroker) -> None:
+    """Nothing is sent back; also one that does not say where it came from can go."""
+    assert (0, "Discarded: 1. Left there: 0.\n") == run("discard", "--id", "id-1")
+    assert (0, {"discarded": 3, "left": []}) == _json(run("discard", "--all", "--json"))
+
+    assert [] == sent_to(broker, "payments")
+    assert "There are no dead letters" in run("list")[1]
+
+
+def _json(answer: tuple[int, str]) -> tuple[int, object]:
+    code, text = answer
+    return code, json.loads(text)
+
+
 def test_what_was_sent_back_before_something_went_wrong_is_told(
     run: Run, broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +237,7 @@ def test_what_was_sent_back_before_something_went_wrong_is_told(
         (("replay",), "or --all of them"),
         (("replay", "--all", "--key", "k"), "or --all of them"),
         (("show",), "by --id or --position"),
+        (("discard",), "or --all of them"),
         (("list", "--limit", "0"), "no number from 1"),
     ],
 )
