@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -125,6 +125,19 @@ class Subscription(Protocol):
 
     async def close(self) -> None:
         """Leave the group. What was received and not acknowledged comes again, to whoever is in the group."""
+        ...
+
+
+class LaggingSubscription(Subscription, Protocol):
+    """A subscription that tells how much it has not done. Not all do; a consumer passes on what it tells."""
+
+    def lag(self) -> Mapping[str, int]:
+        """
+        Tell how many messages of each partition are not acknowledged, received or not, as far as is known.
+
+        It asks nobody: of a broker elsewhere, it is what it told last. Partitions of which nothing is known are left
+        out, and all of them after :meth:`Subscription.close`.
+        """
         ...
 
 

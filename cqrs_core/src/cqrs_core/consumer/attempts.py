@@ -179,7 +179,7 @@ class Attempts:
 
     def _may_follow(self, delivery: Delivery) -> bool:
         """Tell whether a message may be in a batch behind another."""
-        return _is_to_handle(delivery) and number_of(delivery) is None and self._left_of(delivery) <= 0
+        return _is_to_handle(delivery) and self._left_of(delivery) <= 0
 
     def _read(self, lane: Lane, delivery: Delivery, consumption: Consumption) -> Arrival:
         failures = lane.failures if delivery is lane.first else 0

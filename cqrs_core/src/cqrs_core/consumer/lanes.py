@@ -156,6 +156,11 @@ class Lanes:
             self._kept.pop(partition, None)
             self._paused.discard(partition)
 
+    @property
+    def kept(self) -> int:
+        """How many messages are kept."""
+        return sum(self._kept.values())
+
     def busy(self, partitions: Collection[str] | None = None) -> list[Lane]:
         """List the lanes in somebody's hands: of *partitions*, or all."""
         return [lane for lane in self._in_hands if partitions is None or lane.partition in partitions]

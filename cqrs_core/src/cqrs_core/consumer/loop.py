@@ -13,13 +13,14 @@ from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_
 from cqrs_core.consumer.attempts import Attempts
 from cqrs_core.consumer.lanes import Lanes
 from cqrs_core.consumer.letters import PERSISTENT, Letters
-from cqrs_core.consumer.parking import Parking
+from cqrs_core.consumer.parking import close_all, open_all, parkings_of
 from cqrs_core.consumer.returned import Returned, Returns
+from cqrs_core.consumer.status import ConsumerStatus
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
     from contextvars import Context
 
     from cqrs_core.broker import Broker, Delivery, Subscription
@@ -82,17 +83,7 @@ class Consumer:
         self._max_concurrent = max_concurrent
         self._stop_deadline_s = stop_deadline_s
         self._clock = clock or SystemClock()
-        self._parkings = {
-            topic: Parking(
-                broker,
-                topic=topic,
-                group=group,
-                dead_letter_topic=consumption.dead_letter_topic,
-                clock=self._clock,
-            )
-            for topic, consumption in consumptions.items()
-            if consumption.on_dead == "park"
-        }
+        self._parkings = parkings_of(broker, consumptions, group=group, clock=self._clock)
         letters = Letters(broker, self._parkings, self._done, group=group, clock=self._clock, counts=self.counts)
         self._attempts = Attempts(
             consumptions,
@@ -113,7 +104,8 @@ class Consumer:
             },
         )
         self._subscription: Subscription
-        self._lanes: Lanes
+        self._lag: Callable[[], Mapping[str, int]] | None = None
+        self._lanes = Lanes(self._lane_of, max_waiting=_MAX_WAITING)
         self._tasks: TaskGroup
         self._context: Context
         self._workers = 0
@@ -133,17 +125,15 @@ class Consumer:
         self._lanes = Lanes(self._lane_of, max_waiting=max(_MAX_WAITING, 2 * largest))
         self._is_stopping = False
         self._put_down = Gate()
-        opened: list[Parking] = []
+        await open_all(self._parkings)
         try:
-            for parking in self._parkings.values():
-                await parking.open()
-                opened.append(parking)
             self._subscription = await self._broker.subscribe(
                 [*self._consumptions, *self._returns.topics], group=self.group, on_revoked=self._on_revoked
             )
         except BaseException:
-            await run_shielded(partial(_close_all, opened))
+            await run_shielded(partial(close_all, self._parkings.values()))
             raise
+        self._lag = getattr(self._subscription, "lag", None)
 
     async def run(self, stopping: Gate) -> None:
         """
@@ -171,7 +161,17 @@ class Consumer:
         try:
             await self._subscription.close()
         finally:
-            await _close_all(self._parkings.values())
+            await close_all(self._parkings.values())
+
+    def status(self) -> ConsumerStatus:
+        """Tell how this does now. It asks nobody, so it may be called as often as one likes."""
+        return ConsumerStatus(
+            group=self.group,
+            in_flight=len(self._lanes.busy()),
+            received=self._lanes.kept,
+            lag=None if self._lag is None else self._lag(),
+            counts=dict(self.counts),
+        )
 
     async def _receive(self) -> None:
         failures = 0
@@ -285,11 +285,6 @@ class Consumer:
 
     def _lane_of(self, delivery: Delivery) -> Hashable | None:
         return self._consumptions[delivery.envelope.topic].lane_of(delivery)
-
-
-async def _close_all(parkings: Iterable[Parking]) -> None:
-    for parking in parkings:
-        await parking.close()
 
 
 def _are_same(one: Context, other: Context) -> bool:

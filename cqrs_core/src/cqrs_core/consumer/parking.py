@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.broker import readable
-from cqrs_core.concurrency import Gate
+from cqrs_core.concurrency import Gate, run_shielded
 from cqrs_core.consumer import dead_letters as header
 from cqrs_core.consumer.returned import number_in, number_of
 from cqrs_core.envelope import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from cqrs_core.broker import Broker, Delivery, TopicReader
     from cqrs_core.clock import Clock
+    from cqrs_core.consumer.consumption import Consumption
 
 _READ_LIMIT = 500
 
@@ -168,3 +170,32 @@ def _change(numbers: list[int], letter: Envelope) -> None:
         numbers.remove(settled)
     if opened and opened not in numbers:
         insort(numbers, opened)
+
+
+def parkings_of(
+    broker: Broker, consumptions: Mapping[str, Consumption], *, group: str, clock: Clock
+) -> dict[str, Parking]:
+    """Make one for each topic whose messages are to be parked."""
+    return {
+        topic: Parking(broker, topic=topic, group=group, dead_letter_topic=consumption.dead_letter_topic, clock=clock)
+        for topic, consumption in consumptions.items()
+        if consumption.on_dead == "park"
+    }
+
+
+async def open_all(parkings: Mapping[str, Parking]) -> None:
+    """Open all, or none if one cannot be, and raise what that one does."""
+    opened: list[Parking] = []
+    try:
+        for parking in parkings.values():
+            await parking.open()
+            opened.append(parking)
+    except BaseException:
+        await run_shielded(partial(close_all, opened))
+        raise
+
+
+async def close_all(parkings: Iterable[Parking]) -> None:
+    """Close all."""
+    for parking in parkings:
+        await parking.close()
