@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import cqrs_core as cqrs
+from cqrs_core.broker import Delivery
 from cqrs_core.consumer import DeadLetters, LetterSelection
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, NotReadable
 
@@ -219,6 +220,47 @@ async def test_what_does_not_say_where_it_came_from_stays_where_it_is(desk: Desk
     assert ("", "", None, 0) == (letter.message.topic, letter.group, letter.failed_at, letter.attempts)
     assert "it has no header cqrs_dead_topic, so nobody knows where it came from" == left.problem
     assert 1 == len(await DeadLetters(desk.broker, DEAD).look())
+
+
+class _Growing:
+    """A broker whose topic gets more letters in its first partition, without end, when it is read a second time."""
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.open = 0
+
+    async def open_reader(self, topic: str) -> _GrowingReader:
+        assert topic == DEAD
+        self.readers += 1
+        self.open += 1
+        return _GrowingReader(self, [f"p/{number}" for number in range(self.readers)] + ["q/0"])
+
+
+class _GrowingReader:
+    def __init__(self, broker: _Growing, positions: list[str]) -> None:
+        self._broker = broker
+        self._positions = positions
+
+    async def read(self, limit: int) -> list[Delivery]:
+        if not self._positions and self._broker.readers % 2 == 0:
+            self._positions = ["p/99"]
+        found, self._positions = self._positions[:limit], self._positions[limit:]
+        return [Delivery(cqrs.Envelope(DEAD, b""), position[0], position) for position in found]
+
+    async def close(self) -> None:
+        self._broker.open -= 1
+
+
+async def test_of_each_partition_so_many_are_looked_at_as_there_were_at_first(anyio_backend: str) -> None:  # noqa: ARG001
+    """What comes in one meanwhile does not take the place of what was in another, and nobody waits for its end."""
+    broker: Any = _Growing()
+
+    letters = await DeadLetters(broker, DEAD).look()
+
+    assert ["p/0", "q/0"] == [letter.position for letter in letters]
+    assert (2, 0) == (broker.readers, broker.open)
+    assert 1 == len(await DeadLetters(broker, DEAD).look(limit=1))
+    assert 0 == broker.open  # also when somebody has seen enough
 
 
 async def test_a_broker_that_keeps_nothing_cannot_show_dead_letters(anyio_backend: str) -> None:  # noqa: ARG001

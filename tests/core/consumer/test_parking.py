@@ -97,6 +97,22 @@ async def test_one_that_dies_again_lets_none_behind_it_pass(desk: Desk) -> None:
     assert [] == await listed(desk)
 
 
+async def test_one_that_died_again_alone_is_sent_back_before_those_behind_it(desk: Desk) -> None:
+    """Though it stands behind them in the dead-letter topic by now: one replay is enough."""
+    app, book = park(desk)
+    book.fails["a"] = [ValueError(), ValueError()]
+    async with app.running():
+        await desk.send("a", ce_id="1")
+        await desk.send("b", "c")
+        await desk.until(lambda: count_of(app, "parked")() == 2)
+        await replay(desk, LetterSelection(id="1"))
+        await desk.until(lambda: count_of(app, "dead_lettered")() == 2)
+        assert ["b", "c", "a"] == await listed(desk)
+        await replay(desk)
+        await desk.until(lambda: book.done == ["a", "b", "c"])
+        assert 2 == count_of(app, "parked")()
+
+
 async def test_what_is_parked_stays_so_when_the_consumer_is_started_again(desk: Desk) -> None:
     """It is in the dead-letter topic, and nowhere else."""
     app, book = park(desk)
@@ -435,10 +451,10 @@ async def test_a_partition_that_is_taken_away_while_it_is_looked_at_is_not_known
     parking = await opened(topic)
     async with open_task_group() as tasks:
         tasks.start(partial(parking.learn, "payments/0"))
-        tasks.start(partial(parking.learn, "payments/1"))
-        tasks.start(partial(parking.learn, "payments/1"))
         while parking._reading is None:  # noqa: SLF001 - nothing else shows it
             await anyio.lowlevel.checkpoint()
+        tasks.start(partial(parking.learn, "payments/1"))
+        tasks.start(partial(parking.learn, "payments/1"))
         parking.forget(["payments/0"])
         topic.gate.open()
     assert (False, True) == (parking.knows("payments/0"), parking.knows("payments/1"))
