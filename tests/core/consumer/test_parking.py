@@ -241,7 +241,7 @@ async def test_a_letter_that_is_done_is_not_handled_again_when_that_cannot_be_no
     """The note is sent until it arrives; those behind wait for it."""
     app, book = park(desk)
     book.fails["a"] = [ValueError()]
-    notes = _Refusing(desk.broker)
+    notes = _Refusing(desk.broker, "cqrs_dead_settled", times=2)
     async with app.running():
         await desk.send("a", "b")
         await desk.until(lambda: count_of(app, "parked")() == 1)
@@ -258,20 +258,124 @@ async def test_a_letter_that_is_done_is_not_handled_again_when_that_cannot_be_no
 
 
 class _Refusing:
-    """A broker that does not take the first two notes that something is settled."""
+    """A broker that does not take the first messages with some header."""
 
-    def __init__(self, broker: Any) -> None:
+    def __init__(self, broker: Any, header: str, *, times: int) -> None:
         self._broker = broker
-        self._left = 2
+        self._header = header
+        self._left = times
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._broker, name)
 
     async def send(self, envelope: cqrs.Envelope) -> None:
-        if "cqrs_dead_settled" in envelope.headers and self._left:
+        if self._header in envelope.headers and self._left:
             self._left -= 1
             raise BrokerUnavailable("not now")
         await self._broker.send(envelope)
+
+
+async def test_a_letter_that_is_done_is_listed_no_more_though_nobody_noted_that_it_was_sent_back(desk: Desk) -> None:
+    """Whoever sent it back crashed just then."""
+    app, book = park(desk)
+    book.fails["a"] = [ValueError()]
+    async with app.running():
+        await desk.send("a")
+        await desk.until(lambda: count_of(app, "dead_lettered")() == 1)
+        replays = DeadLetters(_Refusing(desk.broker, "cqrs_dead_replayed", times=1), DEAD).replay()  # type: ignore[arg-type]
+        async with aclosing(replays):
+            with pytest.raises(BrokerUnavailable):
+                await anext(replays)
+        await desk.until(lambda: count_of(app, "handled")() == 1)
+        await desk.settle()
+    assert ["a"] == book.done
+    assert [] == await listed(desk)
+
+
+class _Troubled:
+    """
+    A broker whose readers, or subscriptions, have trouble.
+
+    Attributes:
+        left: How often reading fails.
+        refuses: A topic that it does not open, or subscribe to.
+        readers: How many readers are open.
+    """
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+        self.left = 0
+        self.refuses = ""
+        self.readers = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._broker, name)
+
+    async def open_reader(self, topic: str) -> Any:
+        if topic == self.refuses:
+            raise BrokerUnavailable("not this one")
+        reader = await self._broker.open_reader(topic)
+        self.readers += 1
+        return _TroubledReader(self, reader)
+
+    async def subscribe(self, topics: Any, **options: Any) -> Any:
+        if self.refuses in topics:
+            raise BrokerUnavailable("not this one")
+        return await self._broker.subscribe(topics, **options)
+
+
+class _TroubledReader:
+    def __init__(self, broker: _Troubled, reader: Any) -> None:
+        self._broker = broker
+        self._reader = reader
+
+    async def read(self, limit: int) -> Any:
+        if self._broker.left:
+            self._broker.left -= 1
+            raise BrokerUnavailable("not now")
+        return await self._reader.read(limit)
+
+    async def close(self) -> None:
+        self._broker.readers -= 1
+        await self._reader.close()
+
+
+async def test_while_dead_letters_cannot_be_read_keys_wait_and_the_rest_goes_on(desk: Desk) -> None:
+    """Nobody knows yet whether something is parked; messages without a key are not asked."""
+    desk.broker = _Troubled(desk.broker)
+    desk.broker.left = 2
+    app, book = park(desk)
+    async with app.running():
+        await desk.send("a", "b")
+        await desk.clock.until_asleep()
+        await desk.send("x", key=None)
+        await desk.until(lambda: book.begun == ["x"])
+        await desk.clock.advance(0.5)
+        await desk.clock.until_asleep()
+        await desk.clock.advance(0.5)
+        await desk.until(lambda: book.done == ["x", "a", "b"])
+        assert 1 == desk.broker.readers
+    assert {"handled": 3} == app.consumers[0].counts
+    assert 0 == desk.broker.readers
+
+
+@pytest.mark.parametrize("refuses", ["orders.shop.dead", "orders"])
+async def test_what_was_opened_before_something_could_not_be_is_closed(desk: Desk, refuses: str) -> None:
+    """A second dead-letter topic, or the subscription itself."""
+    desk.broker = _Troubled(desk.broker)
+    desk.broker.refuses = refuses
+    app, _ = park(desk)
+    app.consume("orders", {"Paid": _paid_of(app)}, on_dead="park")
+
+    with pytest.raises(BrokerUnavailable):
+        async with app.running():
+            pass
+    assert 0 == desk.broker.readers
+
+
+def _paid_of(app: cqrs.App) -> Any:
+    (binding,) = app.events
+    return binding.event_type
 
 
 async def test_of_batches_too_none_is_handled_out_of_order(desk: Desk) -> None:
@@ -510,5 +614,6 @@ async def test_letters_that_make_no_sense_park_nothing(anyio_backend: str) -> No
     parking = await opened(topic)
     topic.letters += [letter(None), cqrs.Envelope(DEAD, b"", None, {"cqrs_dead_number": "7"}), cqrs.Envelope(DEAD, b"")]
     await parking.learn("payments/0")
+    parking.sent(Delivery(cqrs.Envelope("payments", b""), "payments/0", "0/2"), letter(None))
     assert not parking.is_behind(MESSAGE)
     assert not parking.is_behind(Delivery(cqrs.Envelope("payments", b""), "payments/0", "0/2"))

@@ -155,6 +155,15 @@ async def test_what_others_put_into_a_retry_topic_is_a_message_that_is_due(desk:
     assert ["payments"] == [message.topic for message in book.messages]
 
 
+async def test_what_was_sent_back_and_copied_to_another_topic_is_a_message_of_that(desk: Desk) -> None:
+    """Such as that of a mirror: whoever consumes there must not miss it."""
+    app, book = desk.app(topic="mirror.payments")
+    async with app.running():
+        await desk.send("a", topic="mirror.payments", cqrs_retry_topic="payments", cqrs_retry_position="0/7")
+        await desk.until(lambda: book.done == ["a"])
+    assert ["mirror.payments"] == [message.topic for message in book.messages]
+
+
 async def test_a_retry_topic_that_takes_nothing_keeps_the_message_first_in_its_lane(desk: Desk) -> None:
     """It is sent until it arrives, without calling the handler again: nothing is lost."""
     desk.broker = _Refusing(desk.broker, "payments.shop.retry.30s", times=2)

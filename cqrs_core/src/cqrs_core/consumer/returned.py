@@ -135,6 +135,8 @@ class Returns:
         if TOPIC not in headers and topic not in self._origins:
             return received
         origin, delay_s = self._origins.get(topic, (topic, 0.0))
+        # Where names of topics meet. One that was copied elsewhere is what it is there.
+        is_of_origin = topic == origin or headers.get(TOPIC, origin) == origin
         earlier = number_in(headers.get(ATTEMPTS))
         first = {name: value for name, value in headers.items() if not name.startswith(PREFIX)}
         return Returned(
@@ -143,7 +145,7 @@ class Returns:
             position=headers.get(POSITION, f"{topic} {received.position}"),
             attempt=earlier + received.attempt,
             received=received,
-            is_ours=headers.get(TOPIC, origin) == origin and headers.get(GROUP, self._group) == self._group,
+            is_ours=is_of_origin and headers.get(GROUP, self._group) == self._group,
             first_partition=headers.get(PARTITION, received.partition),
             rounds=number_in(headers.get(ROUND)),
             earlier_attempts=earlier,
