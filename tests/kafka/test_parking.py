@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 import uuid
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,8 @@ import cqrs_core as cqrs
 from cqrs_core.consumer import DeadLetters
 from cqrs_core.envelope import Envelope
 from cqrs_kafka.errors import UnknownTopic
+
+MEMBER = Path(__file__).with_name("parking_member.py")
 
 
 class Paid(cqrs.DomainEvent):
@@ -117,6 +123,50 @@ async def test_members_come_and_go_and_each_key_stays_in_order(kafka: Any) -> No
 
     for key in keys:
         assert list(range(rounds * 6)) == list(dict.fromkeys(handled[key])), key
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[None]:
+    """Run a program, and kill it when the block ends."""
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def test_a_consumer_that_is_killed_twice_keeps_each_key_in_order(kafka: Any, tmp_path: Path) -> None:
+    """Wherever it dies, between a letter and its commit too: nothing is lost, and nothing passes what is before it."""
+    topic, dead_topic, group = await kafka.make_topic(3), await kafka.make_topic(2), f"till-{uuid.uuid4().hex}"
+    notes = tmp_path / "notes"
+    command = [sys.executable, str(MEMBER), kafka.bootstrap, topic, dead_topic, group, str(notes)]
+    keys, count = [f"key-{number}" for number in range(6)], 0
+
+    def lines() -> list[tuple[str, int]]:
+        text = notes.read_text() if notes.exists() else ""
+        return [(key, int(number)) for key, number in (line.split() for line in text.splitlines())]
+
+    async def replay_until(is_so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not is_so():
+            await replay(broker, dead_topic)
+            assert time.monotonic() < deadline
+
+    async with kafka.open_broker() as broker:
+        for _ in range(2):
+            starts, before = lines().count(("ready", 0)), len(lines())
+            with running(command):
+                await kafka.until(lambda starts=starts: lines().count(("ready", 0)) > starts)
+                for _ in range(8):
+                    for key in keys:
+                        await send(broker, topic, key, count)
+                    count += 1
+                await replay_until(lambda before=before: len(lines()) > before + 20)
+        with running(command):
+            await replay_until(lambda: len(set(lines()) - {("ready", 0)}) == len(keys) * count)
+
+    for key in keys:
+        assert list(range(count)) == list(dict.fromkeys(number for name, number in lines() if name == key)), key
 
 
 async def test_a_dead_letter_topic_that_is_missing_is_told_when_the_program_starts(kafka: Any) -> None:
