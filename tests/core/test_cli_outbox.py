@@ -133,6 +133,7 @@ def test_status_for_programs_is_json(run: Run) -> None:
         "relays": [{"name": "shop-1", "slots": 64}],
         "free_slots": 0,
         "slots": 64,
+        "figures": {},
         "needs_a_person": True,
     } == json.loads(text)
 

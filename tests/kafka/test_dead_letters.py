@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaError
 
 import cqrs_core as cqrs
 from cqrs_core.cli import main
@@ -19,6 +20,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption
 from cqrs_kafka import KafkaBroker
 from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.member import Member
 
 
 class Paid(cqrs.DomainEvent):
@@ -161,6 +163,33 @@ async def test_what_the_client_cannot_read_is_left_out(kafka: Any, caplog: pytes
 
     assert (b"before", b"after") == (found[0], found[-1])
     assert "is left out" in caplog.text
+
+
+async def test_an_error_of_the_client_loses_nothing_that_it_had_read(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, of whichever partition: the next call begins with another client, behind what was given."""
+    topic = await kafka.make_topic(3)
+    usual, fails = Member.poll, [ZeroDivisionError(), OSError(), KafkaError()]
+
+    async def poll(self: Member, *arguments: Any, **options: Any) -> Any:
+        found = await usual(self, *arguments, **options)
+        if found and fails:
+            raise fails.pop()  # with what it had read
+        return found
+
+    async with kafka.open_broker() as broker:
+        for number in range(30):
+            await broker.send(Envelope(topic, b"%d" % number, f"key-{number}"))
+        reader = await broker.open_reader(topic)
+        monkeypatch.setattr(Member, "poll", poll)
+        for _ in range(3):
+            with pytest.raises(BrokerUnavailable):
+                await reader.read(10)
+        found = await read_all(reader)
+        await reader.close()
+
+    assert [b"%d" % number for number in range(30)] == sorted(found, key=int)
 
 
 async def test_a_reader_of_a_frozen_broker_says_so_and_goes_on_when_it_is_back(own: Any) -> None:

@@ -69,6 +69,7 @@ def described_status(status: OutboxStatus) -> str:
         ("dead", _number(status.dead, status)),
         ("relays", relays or "none"),
         ("shares of nobody", f"{status.free_slots} of {status.slots}"),
+        *((name.replace("_", " "), f"{value:,.0f}") for name, value in status.figures.items()),
     ]
     width = max(len(name) for name, _ in lines)
     advice = [*_advice(status)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
+from cqrs_kafka.connections import unavailable
 from cqrs_kafka.member import Member
-from cqrs_kafka.progress import name_of
+from cqrs_kafka.positions import Positions
+from cqrs_kafka.progress import Progress
 from cqrs_kafka.records import envelope_of
 from cqrs_kafka.unreadable import step_over
 
@@ -29,30 +32,28 @@ _POLL_S = 0.2
 class KafkaTopicReader:
     """What is kept of one topic: a :class:`cqrs_core.broker.TopicReader`."""
 
-    def __init__(self, settings: KafkaSettings, *, on_closed: Callable[[KafkaTopicReader], None]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        partitions: Sequence[TopicPartition],
+        *,
+        on_closed: Callable[[KafkaTopicReader], None],
+    ) -> None:
         self._settings = settings
+        self._read = {partition: Progress(partition) for partition in partitions}
         self._on_closed = on_closed
-        self._member = Member(settings, None)
-        self._partitions: Sequence[TopicPartition] = ()
+        self._member: Member | None = None  # there is none after an error: the next one begins anew
         self._held: deque[Delivery] = deque()
         self._is_open = True
 
-    async def begin(self, partitions: Sequence[TopicPartition]) -> None:
+    async def begin(self) -> None:
         """
-        Begin with the oldest messages of *partitions*.
+        Begin with the oldest messages.
 
         Raises:
             BrokerUnavailable: No broker answers.
         """
-        try:
-            await self._member.connect()
-            self._member.assign(partitions)
-            self._partitions = partitions
-            for partition in partitions:
-                self._member.seek(partition, await self._member.first_offset(partition))
-        except BaseException:
-            await self.close()
-            raise
+        await self._connected()
 
     async def read(self, limit: int) -> Sequence[Delivery]:
         """
@@ -67,48 +68,81 @@ class KafkaTopicReader:
         if not self._is_open:
             raise BrokerUnavailable("Kafka: the reader was closed, or its broker stopped. Open another one.")
         if not self._held:
-            await self._fill(limit)
+            member = await self._connected()
+            try:
+                await self._fill(member, limit)
+            except Exception:
+                await self._disconnect()
+                raise
         return [self._held.popleft() for _ in range(min(limit, len(self._held)))]
 
     async def close(self) -> None:
         """As :meth:`cqrs_core.broker.TopicReader.close`, within ten seconds, even if the broker is frozen."""
         if self._is_open:
             self._is_open = False
-            await self._member.leave()
+            await self._disconnect()
             self._on_closed(self)
 
-    async def _fill(self, limit: int) -> None:
+    async def _connected(self) -> Member:
+        if self._member is not None:
+            return self._member
+        member = Member(self._settings, None)
+        try:
+            await member.connect()
+            member.assign(self._read)
+            for partition, progress in self._read.items():
+                if progress.next_offset is None:
+                    progress.moved_to(await member.first_offset(partition))
+            self._positions(member).rewind()
+        except BaseException:
+            await member.leave()
+            raise
+        self._member = member
+        return member
+
+    async def _disconnect(self) -> None:
+        member, self._member = self._member, None
+        if member is not None:
+            await member.leave()
+
+    def _positions(self, member: Member) -> Positions:
+        return Positions(member, {progress.name: progress for progress in self._read.values()})
+
+    async def _fill(self, member: Member, limit: int) -> None:
         """Hold what comes next, until there is something, or all that there is now has been read."""
-        ends = await self._member.end_offsets(self._partitions)
+        ends = await member.end_offsets(self._read)
         loop = asyncio.get_running_loop()
-        until, before = loop.time() + self._settings.unavailable_after_s, -1
+        until, before = 0.0, -1
         while not self._held:
             # Not what was received tells where the end is: behind the last message, marks of transactions may stand.
-            positions = {partition: await self._member.position(partition) for partition in self._partitions}
+            positions = {partition: await member.position(partition) for partition in self._read}
             behind = [partition for partition, end in ends.items() if positions[partition] < end]
             if not behind:
                 return
             if sum(positions.values()) > before:
                 until, before = loop.time() + self._settings.unavailable_after_s, sum(positions.values())
             elif loop.time() > until:
-                raise BrokerUnavailable("Kafka: no broker gives what is kept of the topic.")
-            await self._poll(behind, limit)
+                raise unavailable(self._settings, "no broker gives what is kept of the topic.")
+            await self._poll(member, behind, limit)
 
-    async def _poll(self, behind: Sequence[TopicPartition], limit: int) -> None:
+    async def _poll(self, member: Member, behind: Sequence[TopicPartition], limit: int) -> None:
         try:
-            self._hold(await self._member.poll(behind, limit=limit, wait_s=_POLL_S))
+            self._hold(await member.poll(behind, limit=limit, wait_s=_POLL_S))
         except OffsetOutOfRangeError as error:  # the oldest of them were removed meanwhile
             for partition in error.args[0]:
-                self._member.seek(partition, await self._member.first_offset(partition))
-        except KafkaError as error:
-            raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
-        except BrokerUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - of a record that the client cannot read
-            await step_over(self._member, behind, error, self._hold)
+                self._read[partition].moved_to(await member.first_offset(partition))
+            self._positions(member).rewind()
+        except UnicodeDecodeError as error:
+            self._positions(member).rewind()
+            with contextlib.suppress(KafkaError):  # the next poll meets it, too
+                await step_over(member, self._read.values(), error, self._hold)
+        except Exception as error:
+            raise unavailable(self._settings, error) from error
 
     def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         for partition, found in records.items():
+            progress = self._read[partition]
             for record in found:
+                progress.moved_to(record.offset + 1)
                 position = f"{record.partition}/{record.offset}"
-                self._held.append(Delivery(envelope_of(record), name_of(partition), position))
+                self._held.append(Delivery(envelope_of(record), progress.name, position))

@@ -36,6 +36,7 @@ def open_storage(
     session_from: Literal["storage", "container"] = "storage",
     table_prefix: str = "",
     schema: str | None = None,
+    notify: bool = False,
     pool_size: int | None = None,
     max_overflow: int | None = None,
     pool_timeout: float | None = None,
@@ -55,6 +56,7 @@ def open_storage(
         session_from: Who makes the sessions: the storage, or the program's container.
         table_prefix: What ``define_tables`` was given as ``prefix``, if anything.
         schema: What it was given as ``schema``.
+        notify: Whether relays of other processes are woken by PostgreSQL.
         pool_size: This and what follows goes to ``create_async_engine``.
         driver_options: All else belongs to the driver.
 
@@ -80,12 +82,12 @@ def open_storage(
         "isolation_level": isolation_level,
         "echo": echo,
     }
-    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema"])
+    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema", "notify"])
     options: EngineOptions = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]  # the parameters have the types
     query = f"?{urlencode(driver_options)}" if driver_options else ""
     engine = make_engine(f"{address}{query}", **options)
     tables = define_tables(sa.MetaData(), prefix=table_prefix, schema=schema)
-    return SqlAlchemyStorage(engine, tables=tables, session_from=session_from, owns_engine=True)
+    return SqlAlchemyStorage(engine, tables=tables, session_from=session_from, owns_engine=True, notify=notify)
 
 
 def _check_spelling(driver_options: Iterable[str], known: Sequence[str]) -> None:
