@@ -96,7 +96,8 @@ class App:
                 write is committed together, or not at all. A URL or a name, or an object; as *broker*. ``None``:
                 there are no units of work, and events go to the broker directly.
             relay: How what waits in the outbox is sent, inside :meth:`running`.
-            observer: Takes the figures of the relay, for an exporter; a URL or a name, or an object; as *broker*.
+            observer: Takes the figures of the relay and the consumers, for an exporter; a URL or a name, or an
+                object; as *broker*.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -335,10 +336,16 @@ class App:
         loops = chosen_loops(only)
         async with self:
             traffic = self._traffic
-            self._consumers = () if traffic is None or "consumers" not in loops else tuple(traffic.consumers())
+            self._consumers = (
+                () if traffic is None or "consumers" not in loops else tuple(traffic.consumers(self._observer))
+            )
             self._relay = await self._make_relay() if self._units.are_used and "relay" in loops else None
             async with run_loops(self._consumers, self._relay):
                 yield self
+
+    @property
+    def _observer(self) -> Observer | None:
+        return None if self._observing is None else self._observing.observer
 
     async def _make_relay(self) -> OutboxRelay:
         # Only who has an outbox pays for it.
@@ -354,7 +361,7 @@ class App:
             traffic.broker,
             options=options,
             bell=self._bell,
-            observer=None if self._observing is None else self._observing.observer,
+            observer=self._observer,
             keeper=outbox_keeper_of(storage),
             signal=self._signal,
             clock=self._clock,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event
+    from cqrs_core.observer import Observer
     from cqrs_core.outgoing import Key
     from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource
@@ -231,8 +232,8 @@ class Traffic:
         """Write *event*, as :meth:`OutgoingEvents.envelopes` has it."""
         return self._outgoing.envelopes(event)
 
-    def consumers(self) -> Collection[Consumer]:
-        """Make the consumers, one for each group; nothing is received yet."""
+    def consumers(self, observer: Observer | None) -> Collection[Consumer]:
+        """Make the consumers, one for each group, that tell *observer* their figures; nothing is received yet."""
         if not self._groups:
             return ()
         from cqrs_core.consumer import Consumer  # noqa: PLC0415 - as in consume
@@ -245,6 +246,7 @@ class Traffic:
                 group=group,
                 max_concurrent=self._max_concurrent,
                 stop_deadline_s=self._stop_deadline_s,
+                observer=observer,
                 clock=self._clock,
             )
             for group, consumptions in self._groups.items()

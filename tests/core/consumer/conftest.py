@@ -76,12 +76,14 @@ class Desk:
         self.clock = VirtualClock()
 
     def app(
-        self, name: str = "shop", *, topic: str = "payments", storage: Any = None, **options: Any
+        self, name: str = "shop", *, topic: str = "payments", storage: Any = None, observer: Any = None, **options: Any
     ) -> tuple[cqrs.App, Book]:
         """Make a program; it tries each message once, unless told otherwise."""
         book, container = Book(), cqrs.SimpleContainer()
         container.instance(Book, book)
-        app = cqrs.App(name, broker=self.broker, storage=storage, container=container, clock=self.clock)
+        app = cqrs.App(
+            name, broker=self.broker, storage=storage, observer=observer, container=container, clock=self.clock
+        )
         if options.pop("in_batches", False):
             options["batch_handler"] = WriteDownMany
         else:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from cqrs_core.consumer.consumption import Consumption, HandleBatch, OnDead, OnUnknown, Order
 from cqrs_core.consumer.dead_letter_topic import DeadLetter, DeadLetters, LetterSelection, Replay
+from cqrs_core.consumer.figures import METRICS
 from cqrs_core.consumer.loop import Consumer
 from cqrs_core.consumer.status import ConsumerStatus
 
 __all__ = [
+    "METRICS",
     "Consumer",
     "ConsumerStatus",
     "Consumption",

@@ -14,12 +14,12 @@ from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BatchFailed, InvalidOption, UnknownEventName, UnreadableMessage
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Awaitable, Mapping
 
     from cqrs_core.broker import Delivery
     from cqrs_core.clock import Clock
     from cqrs_core.consumer.consumption import Consumption
+    from cqrs_core.consumer.figures import Figures
     from cqrs_core.consumer.lanes import Lane
     from cqrs_core.consumer.letters import Done, Letters
     from cqrs_core.consumer.parking import Parking
@@ -64,7 +64,7 @@ class Attempts:
         *,
         group: str,
         clock: Clock,
-        counts: Counter[str],
+        figures: Figures,
     ) -> None:
         self._consumptions = consumptions
         self._handle = handle
@@ -73,7 +73,7 @@ class Attempts:
         self._done = done
         self._group = group
         self._clock = clock
-        self._counts = counts
+        self._figures = figures
         self._unknown: set[tuple[str, str]] = set()
 
     async def advance(self, lane: Lane) -> float | None:
@@ -121,17 +121,19 @@ class Attempts:
         except UnreadableMessage as error:
             return await self._unread(lane, consumption, error)
         token = being_handled.set(Handling((arrival.message,)))
+        began_at = self._clock.monotonic()
         try:
             await self._handle(arrival.event)
         except BaseException as error:  # noqa: BLE001 - the policy decides what becomes of it
             return await self._failed(lane, consumption, as_failure(error))
         finally:
             being_handled.reset(token)
-        self._counts["handled"] += 1
+            self._figures.attempted(consumption.incoming.topic, began_at)
+        self._figures.count("handled", consumption.incoming.topic)
         return await self._letters.finish(lane)
 
     async def _skip(self, lane: Lane) -> float | None:
-        self._counts["skipped"] += 1
+        self._figures.count("skipped", lane.first.envelope.topic)
         return await self._letters.finish(lane)
 
     async def _attempt_batch(self, lane: Lane, consumption: Consumption) -> float | None:
@@ -147,13 +149,15 @@ class Attempts:
                     break  # it will be first when those before it are done
                 return await self._unread(lane, consumption, error)
         token = being_handled.set(Handling(tuple(arrival.message for arrival in arrivals)))
+        began_at = self._clock.monotonic()
         try:
             await consumption.handle_batch([arrival.event for arrival in arrivals])  # type: ignore[misc]  # see advance
         except BaseException as error:  # noqa: BLE001 - as above
             return await self._batch_failed(lane, consumption, as_failure(error), len(arrivals))
         finally:
             being_handled.reset(token)
-        self._counts["handled"] += len(arrivals)
+            self._figures.attempted(consumption.incoming.topic, began_at)
+        self._figures.count("handled", consumption.incoming.topic, len(arrivals))
         if is_alone:
             return await self._letters.finish(lane)
         await self._done(lane, len(arrivals))
@@ -163,7 +167,7 @@ class Attempts:
         if isinstance(error, BatchFailed):
             if isinstance(error.index, int) and 0 <= error.index < size:
                 if error.index:
-                    self._counts["handled"] += error.index
+                    self._figures.count("handled", consumption.incoming.topic, error.index)
                     await self._done(lane, error.index)
                 cause = error.__cause__
                 return await self._failed(lane, consumption, cause if isinstance(cause, Exception) else error)
@@ -171,7 +175,7 @@ class Attempts:
         if size > 1 and self._is_exhausted(consumption, error, failures=lane.failures + 1):
             # Which of them is at fault is not known. One by one, only that one goes to the dead letters.
             logger.warning("A batch of %d messages failed for good; they are handled one by one.", size, exc_info=error)
-            self._counts["failed"] += 1
+            self._figures.count("failed", consumption.incoming.topic)
             lane.alone = size
             lane.failures = 0  # each has all its attempts: those before were the batch's
             return 0
@@ -205,7 +209,7 @@ class Attempts:
         if lane.is_dropped:
             return None  # it comes again, here or elsewhere: nothing is decided about it
         lane.failures += 1
-        self._counts["failed"] += 1
+        self._figures.count("failed", consumption.incoming.topic)
         if self._is_exhausted(consumption, error, failures=lane.failures):
             retry_topic = consumption.next_retry(lane.first)
             if retry_topic is not None and consumption.retry.is_worth_retrying(error):

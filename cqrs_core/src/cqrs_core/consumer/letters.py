@@ -13,12 +13,12 @@ from cqrs_core.errors import BrokerUnavailable
 from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Mapping
 
     from cqrs_core.broker import Broker, Delivery
     from cqrs_core.clock import Clock
     from cqrs_core.consumer.consumption import Consumption
+    from cqrs_core.consumer.figures import Figures
     from cqrs_core.consumer.lanes import Lane
     from cqrs_core.consumer.parking import Parking
     from cqrs_core.consumer.retry_topics import RetryTopic
@@ -52,7 +52,7 @@ class Letters:
         *,
         group: str,
         clock: Clock,
-        counts: Counter[str],
+        figures: Figures,
     ) -> None:
         """
         Get ready.
@@ -63,14 +63,14 @@ class Letters:
             done: Is told of messages that are done.
             group: Whose letters they are.
             clock: Tells their time.
-            counts: Where what was sent is counted: as ``retried``, ``dead_lettered``, ``parked``.
+            figures: Count what was sent: as ``retried``, ``dead_lettered``, ``parked``.
         """
         self._broker = broker
         self._parkings = parkings
         self._done = done
         self._group = group
         self._clock = clock
-        self._counts = counts
+        self._figures = figures
 
     async def send_to_retry(self, lane: Lane, error: Exception, to: RetryTopic) -> float | None:
         """Let the message wait in a retry topic."""
@@ -161,7 +161,7 @@ class Letters:
             )
             return delay_s
         if lane.counted_as:
-            self._counts[lane.counted_as] += 1
+            self._figures.count(lane.counted_as, delivery.envelope.topic)
         parking = self._parkings.get(delivery.envelope.topic)
         if parking is not None:
             parking.sent(delivery, letter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
 from cqrs_core.consumer.attempts import Attempts
+from cqrs_core.consumer.figures import Figures
 from cqrs_core.consumer.lanes import Lanes
 from cqrs_core.consumer.letters import PERSISTENT, Letters
 from cqrs_core.consumer.parking import close_all, open_all, parkings_of
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cqrs_core.consumer.attempts import HandleEvent
     from cqrs_core.consumer.consumption import Consumption
     from cqrs_core.consumer.lanes import Lane
+    from cqrs_core.observer import Observer
 
     Work = Callable[[], Awaitable[None]]
 
@@ -62,6 +63,7 @@ class Consumer:
         group: str,
         max_concurrent: int = 10,
         stop_deadline_s: float = 30.0,
+        observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
         """
@@ -74,17 +76,19 @@ class Consumer:
             group: Members of one group share the messages.
             max_concurrent: How many messages, or batches, are being handled at the same time, at most.
             stop_deadline_s: Seconds that handlers have to end in when the loop stops, or a partition is taken away.
+            observer: Is told the figures, if there is one.
             clock: Tells the time, for delays and deadlines.
         """
         self.group = group
-        self.counts: Counter[str] = Counter()
         self._broker = broker
         self._consumptions = consumptions
         self._max_concurrent = max_concurrent
         self._stop_deadline_s = stop_deadline_s
         self._clock = clock or SystemClock()
+        self._figures = Figures(group, observer, self._clock)
+        self.counts = self._figures.counts
         self._parkings = parkings_of(broker, consumptions, group=group, clock=self._clock)
-        letters = Letters(broker, self._parkings, self._done, group=group, clock=self._clock, counts=self.counts)
+        letters = Letters(broker, self._parkings, self._done, group=group, clock=self._clock, figures=self._figures)
         self._attempts = Attempts(
             consumptions,
             handle,
@@ -93,7 +97,7 @@ class Consumer:
             self._done,
             group=group,
             clock=self._clock,
-            counts=self.counts,
+            figures=self._figures,
         )
         self._returns = Returns(
             group,
@@ -148,6 +152,8 @@ class Consumer:
         self._context = copy_context()
         try:
             async with open_task_group() as self._tasks:
+                if self._figures.are_observed:
+                    self._start(partial(self._figures.keep_telling, self.status))
                 async with open_task_group() as receiving:
                     receiving.start(self._receive)
                     await stopping.wait()
