@@ -222,6 +222,16 @@ async def test_what_does_not_say_where_it_came_from_stays_where_it_is(desk: Desk
     assert 1 == len(await DeadLetters(desk.broker, DEAD).look())
 
 
+async def test_a_letter_that_names_no_group_and_no_position_is_for_all_and_is_no_repetition(desk: Desk) -> None:
+    """Somebody wrote it by hand, or another library did: nobody passes over it, and no inbox takes two for one."""
+    app, book = desk.app(storage=cqrs.MemoryStorage())
+    for what in ("a", "b"):
+        await desk.send(what, topic=DEAD, cqrs_dead_topic="payments")
+    async with app.running(only="consumers"):
+        await replay(desk.broker)
+        await desk.until(lambda: book.done == ["a", "b"])
+
+
 class _Growing:
     """A broker whose topic gets more letters in its first partition, without end, when it is read a second time."""
 

@@ -597,6 +597,19 @@ async def test_what_this_member_settled_is_settled_whatever_it_reads_later(anyio
     assert parking.is_behind(MESSAGE)
 
 
+async def test_what_was_sent_of_a_partition_that_has_gone_is_read_when_it_comes_back(anyio_backend: str) -> None:  # noqa: ARG001
+    """Another member may have settled it meanwhile: what this one knew of it is old."""
+    topic = Topic()
+    parking = await opened(topic)
+    await parking.learn("payments/0")
+    parking.forget(["payments/0"])
+    parking.sent(MESSAGE, letter(7))  # its lane was just at that
+    headers = {"cqrs_dead_topic": "payments", "cqrs_dead_group": "shop", "cqrs_dead_settled": "7"}
+    topic.letters += [letter(7), cqrs.Envelope(DEAD, b"", "k", headers)]
+    await parking.learn("payments/0")
+    assert not parking.is_behind(MESSAGE)
+
+
 async def test_numbers_grow_also_when_the_clock_stands_still(anyio_backend: str) -> None:  # noqa: ARG001
     """And are never small, so that those of today come after those of yesterday."""
     parking = await opened(Topic())

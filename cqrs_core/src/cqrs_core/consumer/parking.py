@@ -139,8 +139,8 @@ class Parking:
     def sent(self, delivery: Delivery, letter: Envelope) -> None:
         """Take note of a letter, or of a note, that was sent in place of *delivery*."""
         key = delivery.envelope.key
-        if key is None:
-            return
+        if key is None or delivery.partition not in self._known:
+            return  # of a partition that was taken away meanwhile, what was sent is read when it comes back
         place = delivery.partition, key
         if place not in self._held:
             self._held[place] = list(self._read.get(key, ()))

@@ -69,15 +69,14 @@ def sent_back(
 
     Args:
         envelope: As it came first.
-        partition: Where it came from.
-        position: Where it stood: without an id, it is known by that.
-        group: For whom it is; others pass over it. ``None``: for all.
+        partition: Where it came from; empty if that is not known.
+        position: Where it stood: without an id, it is known by that. Empty if that is not known.
+        group: For whom it is; others pass over it. Empty, or ``None``: for all.
         number: Its place among the letters of its key, if it has one.
         is_discarded: Whether it is not to be handled when its turn comes, but done.
     """
-    facts = {TOPIC: envelope.topic, PARTITION: partition, POSITION: position}
-    if group is not None:
-        facts[GROUP] = group
+    facts = {TOPIC: envelope.topic, PARTITION: partition, POSITION: position, GROUP: group or ""}
+    facts = {name: value for name, value in facts.items() if value}
     if number is not None:
         facts[NUMBER] = str(number)
     if is_discarded:
