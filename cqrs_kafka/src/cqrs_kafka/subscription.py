@@ -74,9 +74,8 @@ class KafkaSubscription:
             UnknownTopic: There is no such topic.
         """
         try:
-            partitions = [
-                TopicPartition(topic, number) for topic in topics for number in await self._find(topic, partitions_of)
-            ]
+            numbers = {topic: await find_partitions(topic, partitions_of) for topic in topics}
+            partitions = [TopicPartition(topic, number) for topic in topics for number in numbers[topic]]
             await self._member.connect()
             await self._positions.find_starts(partitions)
             self._topics = topics
@@ -312,14 +311,21 @@ class KafkaSubscription:
             except Exception:
                 logger.exception("The group %r could not commit, in a way that is not foreseen.", self._group)
 
-    @staticmethod
-    async def _find(topic: str, partitions_of: PartitionsOf) -> list[int]:
-        found = await partitions_of(topic)
-        if isinstance(found, list):
-            return found
-        if isinstance(found.error, BrokerUnavailable):
-            raise found.error
-        raise UnknownTopic(topic) from found.error
+
+async def find_partitions(topic: str, partitions_of: PartitionsOf) -> list[int]:
+    """
+    List the partitions of *topic*.
+
+    Raises:
+        BrokerUnavailable: The broker cannot be reached.
+        UnknownTopic: There is no such topic.
+    """
+    found = await partitions_of(topic)
+    if isinstance(found, list):
+        return found
+    if isinstance(found.error, BrokerUnavailable):
+        raise found.error
+    raise UnknownTopic(topic) from found.error
 
 
 async def _call(on_revoked: OnRevoked, names: Sequence[str]) -> None:
