@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import errors as kafka
@@ -16,7 +17,7 @@ from cqrs_kafka.transactions import TransactionalProducer
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from aiokafka import TopicPartition
 
@@ -73,7 +74,7 @@ class Transforming:
         self._positions = positions
         self._limit = limit
         self._held: list[Any] = []
-        self._is_busy = False
+        self._is_idle = False
         self._answered_at: int | None = None
         self._heard_at = 0.0
         self.silent_s = 0.0
@@ -90,9 +91,9 @@ class Transforming:
         return f"{self._group}/{self._partition.topic}/{self._partition.partition}"
 
     async def leave(self, within_s: float) -> None:
-        """Let the batch under way end; what does not end in time is given up, and undone."""
+        """Let what is under way end, a batch or a start; what does not end in time is given up, and undone."""
         self._progress.is_leaving = True
-        if self._is_busy:
+        if not self._is_idle:
             await asyncio.wait({self.task}, timeout=within_s)
         if not self.task.done():
             self.task.cancel()
@@ -115,11 +116,10 @@ class Transforming:
                 pause_s = self._pause_after(error, failures)
                 self._tell(error, pause_s)
             finally:
-                self._is_busy = True
                 await producer.abandon()
-                self._is_busy = False
             if not self._progress.is_leaving:
-                await asyncio.sleep(pause_s)
+                with self._idle():
+                    await asyncio.sleep(pause_s)
 
     async def _find_place(self) -> None:
         """Begin where the group has come to, which nobody else can change now; a new one with the oldest there is."""
@@ -139,18 +139,17 @@ class Transforming:
             records = await self._receive()
         if not records:
             return False
-        self._is_busy = True
         envelopes = await self._transform([envelope_of(record) for record in records])
         offsets = {self._partition: records[-1].offset + 1}
         await producer.commit(list(envelopes), self._group, offsets, self._settings.delivery_timeout_s)
-        self._is_busy = False
         self._hear()
         return True
 
     async def _receive(self) -> list[Any]:
         member = self._positions.member
         try:
-            found = await member.poll([self._partition], limit=self._limit, wait_s=_POLL_S)
+            with self._idle():
+                found = await member.poll([self._partition], limit=self._limit, wait_s=_POLL_S)
         except kafka.NoOffsetForPartitionError:  # from before it was looked where to begin
             return []
         except kafka.OffsetOutOfRangeError as error:
@@ -170,6 +169,15 @@ class Transforming:
         self._answered_at = answered_at
         self._hear()
         return records
+
+    @contextmanager
+    def _idle(self) -> Iterator[None]:
+        """Let it be cancelled: nothing is under way. A start is not to be: aiokafka would leave a connection open."""
+        self._is_idle = True
+        try:
+            yield
+        finally:
+            self._is_idle = False
 
     def _hear(self) -> None:
         self._heard_at, self.silent_s = asyncio.get_running_loop().time(), 0.0
