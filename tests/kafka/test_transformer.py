@@ -164,7 +164,7 @@ async def test_a_batch_that_fails_is_done_again_and_nothing_of_it_is_seen(
     async with running(case.transformer(Doubling(case.target, ZeroDivisionError("by zero"), KeyError("no")))):
         await case.assert_all_once()
 
-    told = [record for record in caplog.records if "is not transformed, nor is anything of it sent" in record.message]
+    told = [record for record in caplog.records if "begins anew in" in record.message]
     assert {"by zero", "'no'"} == {str(record.exc_info[1]) for record in told if record.exc_info}
 
 
@@ -312,6 +312,22 @@ async def test_who_stops_it_waits_for_the_batch_under_way(case: Case) -> None:
 
     assert sorted(2 * number for number in doubling.seen) == sorted(number for _, number in await case.read())
     assert 5 <= len(doubling.seen) <= 15  # a batch of each partition, or not yet
+
+
+async def test_it_may_be_stopped_before_it_has_begun_to_work(case: Case) -> None:
+    """And at any time when it does not run: that stops nothing."""
+    doubling = Doubling(case.target)
+    transformer = case.transformer(doubling)
+    transformer.stop()
+    await case.send(10)
+    task = asyncio.ensure_future(transformer.run())
+    await asyncio.sleep(0)
+    transformer.stop()
+    await asyncio.wait_for(task, 60)
+
+    assert [] == doubling.seen
+    async with running(transformer):
+        await case.assert_all_once()
 
 
 async def test_who_cancels_it_waits_for_nothing(case: Case) -> None:

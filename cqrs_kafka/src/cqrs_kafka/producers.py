@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
+from cqrs_kafka.partitions import choose
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Producer:
     def __init__(self, settings: KafkaSettings, *, transactional_id: str | None = None) -> None:
         self.in_flight = 0
         self._settings = settings
+        partitioner: Any = choose  # aiokafka names a class of its own, and calls whatever it gets
         self._made = AIOKafkaProducer(
             transactional_id=transactional_id,
             **connection_options(settings),
@@ -43,6 +45,7 @@ class Producer:
             linger_ms=0,
             max_batch_size=settings.max_batch_bytes,
             max_request_size=settings.max_message_bytes,
+            partitioner=partitioner,
             compression_type=None if settings.compression == "none" else settings.compression,
         )
 

@@ -103,7 +103,9 @@ class KafkaTransformer:
 
     async def run(self) -> None:
         """
-        Transform until :meth:`stop` is called, or this is cancelled. Brokers that go away later are waited for.
+        Transform until :meth:`stop` is called; called again when it has ended. Brokers that go away are waited for.
+
+        When it is cancelled, the batches under way are given up, and undone.
 
         Raises:
             BrokerUnavailable: No broker answers at the beginning.
@@ -112,8 +114,8 @@ class KafkaTransformer:
                 that begin with its name.
         """
         quieten()
-        await self._check()
         stopping = self._stopping = asyncio.Event()
+        await self._check()
         while not stopping.is_set():
             try:
                 await self._work(stopping)

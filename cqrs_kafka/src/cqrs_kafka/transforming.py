@@ -197,11 +197,11 @@ class Transforming:
         is_foreseen = isinstance(error, (BrokerUnavailable, TakenOver))
         logger.log(
             logging.WARNING if is_foreseen else logging.ERROR,
-            "A batch of %s, partition %d, is not transformed, nor is anything of it sent. Again in %.1f s. %s",
+            "The work on %s, partition %d, begins anew in %.1f s, with what is not committed. It failed: %s",
             self._partition.topic,
             self._partition.partition,
             pause_s,
-            error,
+            str(error) or repr(error),
             exc_info=None if is_foreseen else error,
             extra={"topic": self._partition.topic, "partition": self._partition.partition, "group": self._group},
         )
