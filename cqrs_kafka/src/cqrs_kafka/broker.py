@@ -133,7 +133,7 @@ class KafkaBroker:
             raise InvalidOption("topics", topics, "a collection of at least one name")
         sender = self._started()
         subscription = KafkaSubscription(self._settings, group, on_revoked, on_closed=self._subscriptions.discard)
-        await subscription.join(list(dict.fromkeys(topics)), sender.partitions_of)
+        await subscription.join(list(dict.fromkeys(topics)), sender.find_partitions)
         if sender is not self._sender:
             await subscription.close()
             raise BrokerNotStarted(self)

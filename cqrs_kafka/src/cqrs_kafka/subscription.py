@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
 from cqrs_kafka.connections import unavailable
-from cqrs_kafka.errors import AccessDenied, UnknownTopic
+from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
 from cqrs_kafka.patience import TooSlow, within
@@ -23,10 +23,10 @@ from cqrs_kafka.unreadable import step_over
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from cqrs_core.broker import Delivery, OnRevoked, SendOutcome
+    from cqrs_core.broker import Delivery, OnRevoked
     from cqrs_kafka.settings import KafkaSettings
 
-    PartitionsOf = Callable[[str], Awaitable[list[int] | SendOutcome]]
+    FindPartitions = Callable[[str], Awaitable[list[int]]]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class KafkaSubscription:
         self._committer: asyncio.Task[None] | None = None
         self._acknowledged = 0
 
-    async def join(self, topics: Sequence[str], partitions_of: PartitionsOf) -> None:
+    async def join(self, topics: Sequence[str], find_partitions: FindPartitions) -> None:
         """
         Join the group, and return when it is settled where it begins.
 
@@ -74,7 +74,7 @@ class KafkaSubscription:
             UnknownTopic: There is no such topic.
         """
         try:
-            numbers = {topic: await find_partitions(topic, partitions_of) for topic in topics}
+            numbers = {topic: await find_partitions(topic) for topic in topics}
             partitions = [TopicPartition(topic, number) for topic in topics for number in numbers[topic]]
             await self._member.connect()
             await self._positions.find_starts(partitions)
@@ -310,22 +310,6 @@ class KafkaSubscription:
                 await self._positions.commit(_COMMIT_S)
             except Exception:
                 logger.exception("The group %r could not commit, in a way that is not foreseen.", self._group)
-
-
-async def find_partitions(topic: str, partitions_of: PartitionsOf) -> list[int]:
-    """
-    List the partitions of *topic*.
-
-    Raises:
-        BrokerUnavailable: The broker cannot be reached.
-        UnknownTopic: There is no such topic.
-    """
-    found = await partitions_of(topic)
-    if isinstance(found, list):
-        return found
-    if isinstance(found.error, BrokerUnavailable):
-        raise found.error
-    raise UnknownTopic(topic) from found.error
 
 
 async def _call(on_revoked: OnRevoked, names: Sequence[str]) -> None:

@@ -20,7 +20,6 @@ from cqrs_kafka.progress import Progress
 from cqrs_kafka.quiet_logs import quieten
 from cqrs_kafka.sending import Sender
 from cqrs_kafka.settings import KafkaSettings, settings_of
-from cqrs_kafka.subscription import find_partitions
 from cqrs_kafka.transforming import Transforming
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class KafkaTransformer:
         await sender.start()
         try:
             for topic in self._topics:
-                await find_partitions(topic, sender.partitions_of)
+                await sender.find_partitions(topic)
         finally:
             await sender.stop()
 
