@@ -140,16 +140,6 @@ class Member:
         """Go on at *offset*."""
         self._made.seek(partition, offset)
 
-    async def position(self, partition: TopicPartition) -> int:
-        """
-        Tell what comes next of *partition*.
-
-        Raises:
-            BrokerUnavailable: That is not known.
-        """
-        found: int = await self._ask(self._made.position(partition))
-        return found
-
     async def poll(
         self, partitions: Collection[TopicPartition], *, limit: int, wait_s: float
     ) -> Mapping[TopicPartition, list[Any]]:
