@@ -7,7 +7,7 @@ import os
 import pytest
 from aiokafka.partitioner import murmur2 as slow_murmur2
 
-from cqrs_kafka.partitions import murmur2, partition_of
+from cqrs_kafka.partitions import choose, murmur2, partition_of
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,15 @@ def test_it_is_that_of_aiokafka_for_every_length() -> None:
     keys = [os.urandom(length) for length in range(70)]
 
     assert [slow_murmur2(key) for key in keys] == [murmur2(key) for key in keys]
+
+
+def test_a_producer_is_told_the_same() -> None:
+    """In whatever order it lists them; without a key, one of those that have a leader, if any has."""
+    keys = [b"key-%d" % number for number in range(50)]
+
+    assert [partition_of(key, 3) for key in keys] == [choose(key, [2, 0, 1], [1]) for key in keys]
+    assert {1, 2} == {choose(None, [0, 1, 2], [1, 2]) for _ in range(200)}
+    assert {0, 1, 2} == {choose(None, [0, 1, 2], []) for _ in range(200)}
 
 
 def test_every_partition_is_used() -> None:

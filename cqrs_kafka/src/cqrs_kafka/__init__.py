@@ -5,6 +5,7 @@ A message on its way out: :mod:`.broker` → :mod:`.sending` (a lane for each pa
 sent, :mod:`.records` and :mod:`.partitions`) → :mod:`.producers` (aiokafka) → :mod:`.verdicts` (what became of it).
 On its way in: :mod:`.member` (aiokafka) → :mod:`.intake` → :mod:`.subscription` → the core's consumer; what is done is
 noted in :mod:`.progress`, and :mod:`.positions` tells Kafka. Who reads a topic from its beginning has a :mod:`.reader`.
+In and out again, exactly once: :mod:`.transformer` → :mod:`.transforming` (a partition) → :mod:`.transactions`.
 
 Programs of python-cqrs find its names in :mod:`.message_broker`.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cqrs_kafka.broker import KafkaBroker
     from cqrs_kafka.message_broker import KafkaMessageBroker, KafkaProducer, Message, kafka_producer_factory
     from cqrs_kafka.settings import KafkaSettings
+    from cqrs_kafka.transformer import KafkaTransformer
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -35,6 +37,7 @@ _ON_DEMAND = {
     "KafkaMessageBroker": "cqrs_kafka.message_broker",
     "KafkaProducer": "cqrs_kafka.message_broker",
     "KafkaSettings": "cqrs_kafka.settings",
+    "KafkaTransformer": "cqrs_kafka.transformer",
     "Message": "cqrs_kafka.message_broker",
     "kafka_producer_factory": "cqrs_kafka.message_broker",
 }
@@ -46,6 +49,7 @@ __all__ = [
     "KafkaMessageBroker",
     "KafkaProducer",
     "KafkaSettings",
+    "KafkaTransformer",
     "Message",
     "kafka_producer_factory",
 ]

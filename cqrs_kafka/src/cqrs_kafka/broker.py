@@ -12,7 +12,7 @@ from cqrs_kafka.quiet_logs import quieten
 from cqrs_kafka.reader import KafkaTopicReader
 from cqrs_kafka.sending import Sender
 from cqrs_kafka.settings import KafkaSettings, settings_of
-from cqrs_kafka.subscription import KafkaSubscription, find_partitions
+from cqrs_kafka.subscription import KafkaSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -134,7 +134,7 @@ class KafkaBroker:
             raise InvalidOption("topics", topics, "a collection of at least one name")
         sender = self._started()
         subscription = KafkaSubscription(self._settings, group, on_revoked, on_closed=self._open.discard)
-        await subscription.join(list(dict.fromkeys(topics)), sender.partitions_of)
+        await subscription.join(list(dict.fromkeys(topics)), sender.find_partitions)
         if sender is not self._sender:
             await subscription.close()
             raise BrokerNotStarted(self)
@@ -151,7 +151,7 @@ class KafkaBroker:
             BrokerNotStarted: This is not started.
         """
         sender = self._started()
-        partitions = await find_partitions([topic], sender.partitions_of)
+        partitions = await sender.find_partitions([topic])
         reader = KafkaTopicReader(self._settings, partitions, on_closed=self._open.discard)
         await reader.begin()
         if sender is not self._sender:

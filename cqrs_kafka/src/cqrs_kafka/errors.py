@@ -59,6 +59,23 @@ class UnknownTopic(CqrsError, LookupError):
         )
 
 
+class TakenOver(CqrsError, RuntimeError):
+    """
+    Another process has begun to work with a transactional id: what was under way here is undone.
+
+    Attributes:
+        transactional_id: The id.
+    """
+
+    def __init__(self, transactional_id: str) -> None:
+        self.transactional_id = transactional_id
+        super().__init__(
+            f"Another process works with the transactional id {transactional_id!r} now, and Kafka takes nothing more "
+            "of this one. So it is after a pause in which this one was taken for dead; if it comes again and again, "
+            "something that is not in this group uses the same id: let it use another."
+        )
+
+
 class AccessDenied(CqrsError, PermissionError):
     """
     The broker knows who asks, or not, and does not allow it.

@@ -77,6 +77,11 @@ class Call:
         if not self._left and not self._done.done():
             self._done.set_result(None)
 
+    @property
+    def first_error(self) -> Exception | None:
+        """What is wrong with the first message that is known to have failed."""
+        return next((outcome.error for outcome in self._outcomes if outcome is not None and outcome.error), None)
+
     async def outcomes(self) -> list[SendOutcome]:
         """Wait until it is known of all what became of them."""
         if self._left:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
 from struct import Struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SEED = 0x9747B28C
 _FACTOR = 0x5BD1E995
@@ -15,6 +20,13 @@ _MOST_KEYS = 16_384
 def partition_of(key: bytes, count: int) -> int:
     """Choose one of *count* partitions for a key."""
     return (murmur2(key) & 0x7FFFFFFF) % count
+
+
+def choose(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
+    """Choose as a producer of aiokafka asks for it: without a key, any that has a leader, if there is one."""
+    if key is None:
+        return random.choice(available or partitions)  # noqa: S311 - nobody is to be kept from guessing it
+    return sorted(partitions)[partition_of(key, len(partitions))]
 
 
 @lru_cache(_MOST_KEYS)

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
+from cqrs_kafka.partitions import choose
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -32,15 +33,19 @@ class Producer:
         in_flight: How many batches somebody waits for.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, *, transactional_id: str | None = None) -> None:
         self.in_flight = 0
         self._settings = settings
+        partitioner: Any = choose  # aiokafka names a class of its own, and calls whatever it gets
         self._made = AIOKafkaProducer(
+            transactional_id=transactional_id,
             **connection_options(settings),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
             max_batch_size=settings.max_batch_bytes,
+            max_request_size=settings.max_message_bytes,
+            partitioner=partitioner,
             compression_type=None if settings.compression == "none" else settings.compression,
         )
 
@@ -56,8 +61,12 @@ class Producer:
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise unavailable(self._settings, error) from error
+                raise self.unavailable(error) from error
             raise
+
+    def unavailable(self, problem: Exception) -> BrokerUnavailable:
+        """Say that it failed."""
+        return unavailable(self._settings, problem)
 
     def known_partitions(self, topic: str) -> list[int] | None:
         """List the partitions of *topic*; ``None`` if they have to be asked for."""
@@ -137,6 +146,13 @@ class Producer:
             await asyncio.wait({task}, timeout=_STOP_S)
             if task.done():
                 look_at(task)
+            else:
+                task.cancel()  # it waits for what does not end: then that is cancelled
+        # It looks for every batch where only those are that were not put back to be tried again; and looks at no error.
+        pending: set[Any] = batches._pending_batches  # noqa: SLF001 - as above
+        pending.update(batch for queue in batches._batches.values() for batch in queue)  # noqa: SLF001 - as above
+        for batch in pending:
+            batch._drain_waiter.add_done_callback(look_at)  # noqa: SLF001 - as above
         batches.fail_all(ProducerClosed())
 
 

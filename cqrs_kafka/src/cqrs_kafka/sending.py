@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka import verdicts
 from cqrs_kafka.connections import RETRY_BACKOFF_S, unavailable
+from cqrs_kafka.errors import UnknownTopic
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.partitions import partition_of
 from cqrs_kafka.patience import TooSlow, look_at, within
@@ -96,19 +98,27 @@ class Sender:
         finally:
             call.is_abandoned = True  # if this was cancelled, what waits is not sent
 
-    async def partitions_of(self, topic: str) -> list[int] | SendOutcome:
-        """List the partitions of *topic*, or tell why that cannot be done."""
-        until = self._loop.time() + self._settings.unavailable_after_s
-        producer = await self._supply.get(until)
-        if producer is None:
-            return self._unavailable("it cannot be reached.")
-        known = producer.known_partitions(topic) or await producer.find_partitions(topic, until - self._loop.time())
-        if known:
-            return known
-        # The client does not tell one from the other.
-        if await producer.answers(self._settings.request_timeout_s):
-            return verdicts.refused(topic, "there is no such topic. Make it, or correct its name.", is_permanent=False)
-        return self._unavailable("it does not answer.")
+    async def find_partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """
+        List the partitions of *topics*.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+            UnknownTopic: Some of the topics do not exist.
+        """
+        answers = await asyncio.gather(*map(self._ask_for_partitions, topics))
+        found: list[TopicPartition] = []
+        missing: dict[str, Exception | None] = {}
+        for topic, answer in zip(topics, answers, strict=True):
+            if isinstance(answer, list):
+                found += [TopicPartition(topic, number) for number in answer]
+            elif isinstance(answer.error, BrokerUnavailable):
+                raise answer.error
+            else:
+                missing[topic] = answer.error
+        if missing:
+            raise UnknownTopic(*missing) from next(iter(missing.values()))
+        return found
 
     async def stop(self) -> None:
         """Disconnect, and settle what is not done."""
@@ -125,6 +135,19 @@ class Sender:
 
     # ------------------------------------------------------------------------------------------------------------------
 
+    async def _ask_for_partitions(self, topic: str) -> list[int] | SendOutcome:
+        until = self._loop.time() + self._settings.unavailable_after_s
+        producer = await self._supply.get(until)
+        if producer is None:
+            return self._unavailable("it cannot be reached.")
+        known = producer.known_partitions(topic) or await producer.find_partitions(topic, until - self._loop.time())
+        if known:
+            return known
+        # The client does not tell one from the other.
+        if await producer.answers(self._settings.request_timeout_s):
+            return verdicts.refused(topic, "there is no such topic. Make it, or correct its name.", is_permanent=False)
+        return self._unavailable("it does not answer.")
+
     async def _partitions_of(self, topics: Iterable[str]) -> dict[str, list[int] | SendOutcome]:
         found: dict[str, list[int] | SendOutcome] = {}
         producer = self._supply.current
@@ -132,7 +155,7 @@ class Sender:
             found[topic] = (producer and producer.known_partitions(topic)) or []
         missing = [topic for topic in found if not found[topic]]
         if missing:
-            found.update(zip(missing, await asyncio.gather(*map(self.partitions_of, missing)), strict=True))
+            found.update(zip(missing, await asyncio.gather(*map(self._ask_for_partitions, missing)), strict=True))
         return found
 
     def _enqueue(self, parcel: Parcel, partitions: list[int]) -> None:

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
 from cqrs_kafka.connections import unavailable
-from cqrs_kafka.errors import AccessDenied, UnknownTopic
+from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
 from cqrs_kafka.patience import TooSlow, within
@@ -23,10 +23,10 @@ from cqrs_kafka.unreadable import step_over
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from cqrs_core.broker import Delivery, OnRevoked, SendOutcome
+    from cqrs_core.broker import Delivery, OnRevoked
     from cqrs_kafka.settings import KafkaSettings
 
-    PartitionsOf = Callable[[str], Awaitable[list[int] | SendOutcome]]
+    FindPartitions = Callable[[Sequence[str]], Awaitable[list[TopicPartition]]]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class KafkaSubscription:
         self._committer: asyncio.Task[None] | None = None
         self._acknowledged = 0
 
-    async def join(self, topics: Sequence[str], partitions_of: PartitionsOf) -> None:
+    async def join(self, topics: Sequence[str], find_partitions: FindPartitions) -> None:
         """
         Join the group, and return when it is settled where it begins.
 
@@ -74,7 +74,7 @@ class KafkaSubscription:
             UnknownTopic: Some of the topics do not exist.
         """
         try:
-            partitions = await find_partitions(topics, partitions_of)
+            partitions = await find_partitions(topics)
             await self._member.connect()
             await self._positions.find_starts(partitions)
             self._topics = topics
@@ -313,26 +313,3 @@ class KafkaSubscription:
 
 async def _call(on_revoked: OnRevoked, names: Sequence[str]) -> None:
     await on_revoked(names)
-
-
-async def find_partitions(topics: Sequence[str], partitions_of: PartitionsOf) -> list[TopicPartition]:
-    """
-    List the partitions of *topics*.
-
-    Raises:
-        BrokerUnavailable: No broker answers.
-        UnknownTopic: Some of the topics do not exist.
-    """
-    answers = await asyncio.gather(*map(partitions_of, topics))
-    found: list[TopicPartition] = []
-    missing: dict[str, Exception | None] = {}
-    for topic, answer in zip(topics, answers, strict=True):
-        if isinstance(answer, list):
-            found += [TopicPartition(topic, number) for number in answer]
-        elif isinstance(answer.error, BrokerUnavailable):
-            raise answer.error
-        else:
-            missing[topic] = answer.error
-    if missing:
-        raise UnknownTopic(*missing) from next(iter(missing.values()))
-    return found
