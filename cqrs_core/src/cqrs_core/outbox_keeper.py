@@ -27,6 +27,22 @@ class RelayShare:
     slots: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    """
+    Somebody who reads the log of the database, and may send what is written into the outbox.
+
+    Attributes:
+        name: What it is called there.
+        is_connected: Whether it reads now.
+        behind_bytes: How much of the log it has not done with yet; ``None``: what it has not done with is gone.
+    """
+
+    name: str
+    is_connected: bool
+    behind_bytes: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxStatus:
     """
@@ -43,6 +59,8 @@ class OutboxStatus:
         relays: The relays that live.
         free_slots: How many parts of the keys no relay has. While there is one, it takes them within moments.
         slots: How many parts there are.
+        sent_by: Who sends it, if no relay does. Then nothing waits in it, and *readers* tell how that does.
+        readers: Who reads the log of the database, if somebody who does so sends the outbox.
     """
 
     oldest_age_s: float | None
@@ -54,11 +72,18 @@ class OutboxStatus:
     relays: Sequence[RelayShare]
     free_slots: int
     slots: int
+    sent_by: str | None = None
+    readers: Sequence[LogReader] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody is to read the log of the database, and there is nobody who has had all of it."""
+        return self.sent_by is not None and all(reader.behind_bytes is None for reader in self.readers)
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether there is something that no relay will ever do by itself."""
-        return self.halted > 0 or self.dead > 0
+        """Whether there is something that nobody will ever do by himself."""
+        return self.halted > 0 or self.dead > 0 or self.is_lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, RelayShare
+from cqrs_sqla.debezium import is_read, readers_of, reading_problems
 from cqrs_sqla.failures import is_passing, told_by
+from cqrs_sqla.inserting import delete_rows
 from cqrs_sqla.moments import as_utc, now_on
 from cqrs_sqla.relaying.dialects import among, is_text, many
 from cqrs_sqla.rows import record_columns, record_of
@@ -120,6 +122,8 @@ class SqlAlchemyOutboxKeeper:
             relays=[RelayShare(node, held.get(node, 0)) for node in living],
             free_slots=SLOTS - sum(held.values()),
             slots=SLOTS,
+            sent_by="Debezium" if is_read(self._tables) else None,
+            readers=readers_of(connection) if is_read(self._tables) else (),
         )
 
     def _count(
@@ -212,7 +216,14 @@ class SqlAlchemyOutboxKeeper:
         kept: dict[str, sa.ColumnElement[Any]] = {name: dead.c[name] for name in _CONTENT}
         kept["created_at"] = self._now
         rows = sa.select(*kept.values()).where(self._are(dead)).order_by(dead.c.seq)
-        connection.execute(sa.insert(outbox).from_select(list(kept), rows, include_defaults=False), self._facts(locked))
+        revival = sa.insert(outbox).from_select(list(kept), rows, include_defaults=False)
+        if is_read(self._tables):
+            if problems := reading_problems(connection, self._tables):
+                raise StorageUnusable(self._name, problems)
+            revived = connection.execute(revival.returning(outbox.c.seq), self._facts(locked))
+            delete_rows(connection, outbox, list(revived.scalars()))
+        else:
+            connection.execute(revival, self._facts(locked))
         connection.execute(sa.delete(dead).where(self._are(dead)), self._facts(locked))
         return len(locked)
 

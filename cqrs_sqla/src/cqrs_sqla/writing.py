@@ -60,7 +60,7 @@ class SessionWriter:
     def insert_waiting(self, connection: sa.Connection) -> None:
         """Write what waits, and nothing else, on the connection that has the outbox."""
         # Forgotten only when written: after an error, a second commit must not leave them out.
-        for count in insert_rows(connection, self.tables.outbox, self._buffer.waiting):
+        for count in insert_rows(connection, self.tables, self._buffer.waiting):
             self._buffer.written(count)
 
     def before_commit(self, session: Session) -> None:
@@ -187,7 +187,7 @@ class ConnectionWriter:
 
     def write(self, connection: sa.Connection) -> None:
         """Write what waits, within the transaction."""
-        for count in insert_rows(connection, self.tables.outbox, self._buffer.waiting):
+        for count in insert_rows(connection, self.tables, self._buffer.waiting):
             self._buffer.written(count)
 
     def _before_commit(self, connection: sa.Connection) -> None:
