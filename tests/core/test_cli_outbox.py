@@ -170,6 +170,7 @@ def test_status_for_programs_is_json(run: Run) -> None:
         "relays": [{"name": "shop-1", "slots": 64}],
         "free_slots": 0,
         "slots": 64,
+        "figures": {},
         "sent_by": None,
         "readers": [],
         "needs_a_person": True,

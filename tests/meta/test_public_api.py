@@ -38,7 +38,7 @@ UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHan
 
 #: Parameters are promises too: those that users write by name, in order.
 SIGNATURES = {
-    "App": "name broker storage relay container middlewares event_middlewares max_concurrent_event_handlers "
+    "App": "name broker storage relay observer container middlewares event_middlewares max_concurrent_event_handlers "
     "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
     "App.publishes": "self topic names key",
     "App.consume": "self topic names group order retry on_unknown dead_letter_topic batch_handler max_batch_size "
@@ -80,7 +80,8 @@ SIGNATURES = {
     "OutboxedEventRepository.add": "self event",
     "OutboxedEventRepository.commit": "self",
     "OutboxedEventRepository.rollback": "self",
-    "RelayOptions": "batch_size retry on_dead lease_ttl_s shortest_poll_s longest_poll_s drain_deadline_s",
+    "RelayOptions": "batch_size retry on_dead lease_ttl_s shortest_poll_s longest_poll_s drain_deadline_s "
+    "observe_every_s",
     "Storage.start": "self",
     "Storage.stop": "self",
     "Storage.unit_of_work": "self taken",

@@ -129,6 +129,12 @@ async def test_a_compression_that_debezium_would_not_undo_is_refused(read_tables
             repository.add(cqrs.NotificationEvent(payload="1", topic="orders", event_name="Placed"))
 
 
+def test_there_are_no_relays_to_be_woken() -> None:
+    """Each commit would pay for it."""
+    with pytest.raises(InvalidOption, match="left out where Debezium sends"):
+        open_backend("storage", "postgresql+asyncpg://host/shop?sent_by=debezium&notify=yes")
+
+
 async def test_nobody_else_sends(read_tables: Tables) -> None:
     """Neither a relay nor a loop of a program's own, which would look into an empty table for ever."""
     engine = make_engine("postgresql+asyncpg://host/shop")

@@ -177,6 +177,37 @@ async def test_headers_that_are_no_json_are_buried(
     assert ["undecodable"] == dead
 
 
+@pytest.mark.parametrize("driver", ["aiosqlite"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ('{"a": "1"', '"b": "2"}', '{"c": "3"}, {"d": "4"}'),
+        ('{"a": "1', '2"}', '{"c": "3"}, {"d": "4"}'),
+        ('[{"a": "1"}', '{"b": "2"}]', '{"c": "3"}, {"d": "4"}'),
+        ('{"a": [0', "0]}", '{"c": "3"}, {"d": "4"}'),
+        ('{"a": "1"}, 0, {"b": "2"}', "", '{"c": "3"}, 0, {"d": "4"}'),
+    ],
+)
+async def test_what_broken_headers_make_together_is_no_message(
+    *,
+    lease: SqlAlchemyOutboxLease,
+    engine: AsyncEngine,
+    commit: Send,
+    envelope: Callable[..., Envelope],
+    broken: tuple[str, ...],
+) -> None:
+    """Those of a batch are read at once, and none is taken for another's."""
+    await commit(*[envelope(f"{number}", f"{number}") for number in range(5)])
+    for number, headers in enumerate(broken, 2):
+        update = sa.text("UPDATE outbox SET headers = :headers WHERE seq = :number")
+        await execute(engine, update.bindparams(headers=headers, number=number))
+    records = await lease.fetch(after=0, limit=5, without=[])
+
+    assert ["0", "4"] == [record.envelope.body.decode() for record in records]
+    assert 2 == len({record.envelope.id for record in records})
+    assert ["undecodable"] * 3 == await dead_rows_as_text(engine)
+
+
 async def dead_rows_as_text(engine: AsyncEngine) -> list[str]:
     async with engine.connect() as connection:
         return list(await connection.scalars(sa.text("SELECT reason FROM outbox_dead")))
@@ -313,10 +344,12 @@ async def test_a_server_that_is_not_there_is_not_available(database_url: str, ta
     url = sa.make_url(database_url).set(host="127.0.0.1", port=1).render_as_string(hide_password=False)
     engine = make_engine(url)
     lease = SqlAlchemyOutboxLease(engine, tables, "relay", ttl_s=TTL_S)
-    with pytest.raises(StorageUnavailable, match="127.0.0.1:1"):
+    with pytest.raises(StorageUnavailable, match="127.0.0.1:1") as caught:
         await lease.renew()
     await lease.release()
     await engine.dispose()
+
+    assert f"{sa.make_url(url).username}@" not in str(caught.value)
 
 
 @pytest.mark.parametrize("driver", ["asyncmy"])

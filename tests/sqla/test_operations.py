@@ -296,6 +296,47 @@ async def test_missing_tables_are_told_with_the_cure(empty_engine: AsyncEngine, 
             await ask
 
 
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_postgresql_tells_what_keeps_it_from_sweeping(
+    storage: SqlAlchemyStorage, engine: AsyncEngine, kill_off: Send
+) -> None:
+    """Rows that were removed and are still in its way, and how old the transaction is that needs them."""
+    keeper = storage.outbox_keeper
+    async with engine.connect() as old:
+        await old.execution_options(isolation_level="REPEATABLE READ")
+        await old.execute(sa.text("SELECT 1"))
+        await kill_off("1", "2", "3")  # which leave the outbox for the dead, in a transaction each
+
+        async def is_told() -> bool:
+            figures = (await keeper.status()).figures
+            return figures["dead_rows"] >= 3 and figures["horizon_age"] >= 3
+
+        while not await is_told():  # noqa: ASYNC110 - they are counted a little late
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("driver", ["asyncmy", "aiosqlite"])
+async def test_the_others_tell_nothing_more(storage: SqlAlchemyStorage) -> None:
+    """They have no figures that everybody may see."""
+    assert {} == (await storage.outbox_keeper.status()).figures
+
+
+@pytest.mark.parametrize("driver", ["aiosqlite"])
+async def test_a_keeper_that_is_cancelled_while_it_connects_loses_no_connection(
+    engine: AsyncEngine, tables: Tables
+) -> None:
+    """The engine's own fixture looks whether all have come back."""
+    keeper = keeper_of(engine, tables)
+    for steps in range(40):
+        asking = asyncio.ensure_future(keeper.status())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    assert 0 == (await keeper.status()).waiting
+
+
 @pytest.mark.parametrize(
     "address",
     [

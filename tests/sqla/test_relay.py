@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cqrs_core.broker import SendOutcome, SendStatus
+from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group, run_all
 from cqrs_core.envelope import Envelope
 from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
@@ -23,7 +24,7 @@ from cqrs_core.resilience import RetryPolicy
 from cqrs_sqla import SqlAlchemyStorage
 
 PROGRAM = Path(__file__).with_name("relay_process.py")
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 KEYS = 20
 SERVERS = ["asyncpg", "psycopg", "asyncmy"]
 
@@ -38,10 +39,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str | None, str]] = []
+        #: For how many batches it is away, after how many messages.
+        self.away, self.away_after = 0, 0
         #: By body: how often it is refused, and in which way.
         self.refusals: dict[str, list[SendStatus]] = {}
 
     async def send_many(self, envelopes: Sequence[Envelope]) -> Sequence[SendOutcome]:
+        if self.away and len(self.sent) >= self.away_after:
+            self.away -= 1
+            return [SendOutcome(SendStatus.UNAVAILABLE, OSError("away"))] * len(envelopes)
         failed: set[str | None] = set()
         return [self._send(envelope, failed) for envelope in envelopes]
 
@@ -90,12 +96,13 @@ def messages(envelope: Callable[..., Envelope]) -> Callable[[int, int], list[Env
     return make
 
 
-async def until(condition: Condition, process: subprocess.Popen[bytes] | None = None) -> None:
+async def until(condition: Condition, *processes: subprocess.Popen[bytes]) -> None:
     """Ask the database until it is so; a process that has died meanwhile will not make it so."""
 
     async def ask() -> None:
         while not await condition():
-            assert process is None or process.poll() is None, "The relay has ended."
+            assert all(process.poll() is None for process in processes), "A relay has ended."
+            await asyncio.sleep(0)
 
     await asyncio.wait_for(ask(), DEADLINE_S)
 
@@ -151,6 +158,42 @@ async def test_a_message_that_is_refused_holds_back_its_key_alone(
     assert in_order(100) == without_repeats(broker.sent)
     assert 100 == len(broker.sent)
     assert broker.bodies.index("5") > broker.bodies.index("99")
+
+
+class HastyClock(SystemClock):
+    """For which minutes pass in no time."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(min(seconds, 0.01))
+
+
+async def test_an_outage_longer_than_every_retry_costs_no_attempt(
+    storage: SqlAlchemyStorage, engine: AsyncEngine, messages: Callable[[int, int], list[Envelope]]
+) -> None:
+    """All that was committed before and meanwhile is delivered, in order, and once."""
+    broker = Recorder()
+    options = RelayOptions(retry=RetryPolicy(max_attempts=3, delay_s=0.01), batch_size=50)
+    broker.away, broker.away_after = 5 * options.retry.max_attempts, 100
+    attempts: list[int] = []
+    outbox = storage.tables.outbox.c
+
+    async def has_outage_half_passed() -> bool:
+        return broker.away <= 2 * options.retry.max_attempts
+
+    await commit(storage, messages(0, 300))
+    lease = storage.outbox.lease("relay", ttl_s=30)
+    relay = OutboxRelay(lease, broker, options=options, clock=HastyClock())  # type: ignore[arg-type]  # a part of one
+    async with running(relay):
+        await until(has_outage_half_passed)
+        async with engine.connect() as connection:
+            attempts += await connection.scalars(sa.select(outbox.attempts).where(outbox.attempts > 0))
+        await commit(storage, messages(300, 400))
+        await until(lambda: is_empty(storage))
+
+    assert [] == attempts
+    assert 15 == relay.counts["outages"]
+    assert 400 == len(broker.sent)
+    assert in_order(400) == without_repeats(broker.sent)
 
 
 async def test_a_message_that_is_given_up_is_among_the_dead(
@@ -298,36 +341,45 @@ async def test_a_server_that_ends_all_connections_loses_nothing(
 # In several processes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [2, 4])
 async def test_a_relay_that_is_killed_in_the_middle_of_a_batch_loses_nothing(
+    *,
     storage: SqlAlchemyStorage,
     engine: AsyncEngine,
     database_url: str,
     tmp_path: Path,
     messages: Callable[[int, int], list[Envelope]],
+    count: int,
 ) -> None:
-    """The other takes its share over when it has lapsed, and sends again what was not noted as sent."""
+    """The others take its share over when it has lapsed, and send again what was not noted as sent."""
     path = tmp_path / "sent.txt"
     start = [sys.executable, str(PROGRAM), database_url, str(path)]
     owner = storage.tables.outbox_slot.c.owner
 
-    async def both_have_a_share() -> bool:
+    async def shares() -> list[int]:
         async with engine.connect() as connection:
             counts = await connection.scalars(sa.select(sa.func.count()).where(owner.is_not(None)).group_by(owner))
-            return [32, 32] == list(counts)
+            return list(counts)
 
-    dying = subprocess.Popen([*start, "75"], stdout=subprocess.PIPE)  # noqa: ASYNC220 - it does not wait
-    with dying, subprocess.Popen(start) as staying:  # noqa: ASYNC220 - as above
-        try:
-            assert dying.stdout is not None
-            await until(both_have_a_share, staying)
-            await commit(storage, messages(0, 400))
-            said = await asyncio.wait_for(asyncio.to_thread(dying.stdout.readline), DEADLINE_S)
-            dying.kill()
-            await commit(storage, messages(400, 600))
-            await until(lambda: is_empty(storage), staying)
-        finally:
-            dying.kill()
-            staying.kill()
+    async def all_have_a_share() -> bool:
+        return [64 // count] * count == await shares()
+
+    with ExitStack() as stack:
+
+        def run(*arguments: str, **options: int) -> subprocess.Popen[bytes]:
+            process = stack.enter_context(subprocess.Popen([*start, *arguments], **options))  # type: ignore[call-overload]  # as it says
+            stack.callback(process.kill)
+            return process  # type: ignore[no-any-return]  # as it says
+
+        dying = run("75", stdout=subprocess.PIPE)
+        staying = [run() for _ in range(count - 1)]
+        assert dying.stdout is not None
+        await until(all_have_a_share, *staying)
+        await commit(storage, messages(0, 400))
+        said = await asyncio.wait_for(asyncio.to_thread(dying.stdout.readline), DEADLINE_S)
+        dying.kill()
+        await commit(storage, messages(400, 600))
+        await until(lambda: is_empty(storage), *staying)
     sent = [tuple(line.split(" ")) for line in path.read_text().splitlines()]
 
     assert b"in the middle of a batch\n" == said

@@ -77,10 +77,12 @@ async def test_a_file_that_cannot_be_opened_is_unavailable(
 ) -> None:
     pytest.importorskip("aiosqlite")
     storage = SqlAlchemyStorage(make_engine(f"sqlite:///{tmp_path}/nowhere/shop.db"), owns_engine=True)
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable, match="unable to open database file") as caught:
         await storage.start()
     await storage.stop()
     await threads_ended()
+
+    assert "sqlalche.me" not in str(caught.value)  # where SQLAlchemy leads people who use it by themselves
 
 
 @pytest.mark.parametrize("driver", ["aiosqlite"])
@@ -135,6 +137,8 @@ async def test_options_that_mean_nothing_are_refused(engine: AsyncEngine) -> Non
         SqlAlchemyStorage(engine.sync_engine)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(InvalidOption, match="session_from"):
         SqlAlchemyStorage(engine, session_from="anywhere")  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(InvalidOption, match="notify.*only PostgreSQL"):
+        SqlAlchemyStorage(engine, notify=True)
 
 
 @pytest.mark.parametrize("driver", ["aiosqlite"])

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event, Request
+    from cqrs_core.observer import Observer
+    from cqrs_core.observing import Observing
+    from cqrs_core.outbox_signal import OutboxSignal
     from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
     from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
@@ -69,6 +72,7 @@ class App:
         broker: Broker | str | None = None,
         storage: Storage | str | None = None,
         relay: RelayOptions | None = None,
+        observer: Observer | str | None = None,
         container: Container | None = None,
         middlewares: Iterable[RequestMiddleware] = (),
         event_middlewares: Iterable[EventMiddleware] = (),
@@ -92,6 +96,7 @@ class App:
                 write is committed together, or not at all. A URL or a name, or an object; as *broker*. ``None``:
                 there are no units of work, and events go to the broker directly.
             relay: How what waits in the outbox is sent, inside :meth:`running`.
+            observer: Takes the figures of the relay, for an exporter; a URL or a name, or an object; as *broker*.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -149,9 +154,12 @@ class App:
         self._stop_deadline_s = stop_deadline_s
         #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
         self._traffic: Traffic | None = None
+        self._observing = None if observer is None else _observing(observer)
         self._relay_options = relay
         #: Tells the relay of this process that there is something to send.
         self._bell: Bell | None = None
+        #: Tells those of other processes.
+        self._signal: OutboxSignal | None = None
         self._relay: OutboxRelay | None = None
         self._consumers: tuple[Consumer, ...] = ()
         self._is_starting = False
@@ -244,7 +252,7 @@ class App:
         Check the wiring, and start. An App that was stopped may be started again.
 
         Raises:
-            WiringError: With everything that is wrong with the bindings, storage and broker, all at once.
+            WiringError: With everything that is wrong with the bindings, storage, broker and observer, all at once.
             StorageUnavailable: The storage cannot be reached.
             StorageUnusable: Something is missing in the storage, such as a table.
             BrokerUnavailable: The broker cannot be reached.
@@ -252,7 +260,8 @@ class App:
         """
         self._check_not_started()
         traffic = self._traffic if self._broker is None else self._needed_traffic()
-        wire(self._units, self._emitter, self._requests, self._streams, *([] if traffic is None else [traffic]))
+        beside = [part for part in (traffic, self._observing) if part is not None]
+        wire(self._units, self._emitter, self._requests, self._streams, *beside)
         self._is_starting = True  # nobody else may, while the storage and the broker are awaited
         try:
             await self._start(traffic)
@@ -263,6 +272,8 @@ class App:
 
     async def _start(self, traffic: Traffic | None) -> None:
         await self._units.start()
+        if self._units.are_used:
+            self._signal = getattr(self._units.storage, "outbox_signal", None)
         if traffic is not None:
             try:
                 await traffic.start()
@@ -327,13 +338,24 @@ class App:
         return False
 
     async def _make_relay(self) -> OutboxRelay:
-        from cqrs_core.relay import Bell, OutboxRelay, RelayOptions  # noqa: PLC0415 - only who has an outbox pays for it
+        # Only who has an outbox pays for it.
+        from cqrs_core.relay import Bell, OutboxRelay, RelayOptions  # noqa: PLC0415 - see above
+        from cqrs_core.storage import outbox_keeper_of  # noqa: PLC0415 - see above
 
         traffic = await self._started_traffic()
         options = self._relay_options or RelayOptions()
-        lease = self._units.lease(self.name, ttl_s=options.lease_ttl_s)
+        storage = self._units.storage
         self._bell = Bell()
-        return OutboxRelay(lease, traffic.broker, options=options, bell=self._bell, clock=self._clock)
+        return OutboxRelay(
+            storage.outbox.lease(self.name, ttl_s=options.lease_ttl_s),
+            traffic.broker,
+            options=options,
+            bell=self._bell,
+            observer=None if self._observing is None else self._observing.observer,
+            keeper=outbox_keeper_of(storage),
+            signal=self._signal,
+            clock=self._clock,
+        )
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
@@ -391,6 +413,8 @@ class App:
     def _on_enqueued(self) -> None:
         if self._bell is not None:
             self._bell.ring()
+        if self._signal is not None:
+            self._signal.ring()
 
     def _write(self, event: Event) -> Sequence[Envelope]:
         return self._needed_traffic().envelopes(event)
@@ -413,6 +437,12 @@ class _LazyPublisher:
     async def publish(self, event: Event) -> None:
         """As :class:`cqrs_core.broker.Publisher` has it."""
         await self._publish(event)
+
+
+def _observing(observer: Observer | str) -> Observing:
+    from cqrs_core.observing import Observing  # noqa: PLC0415 - only who has one pays for it
+
+    return Observing(observer)
 
 
 def _open_storage(spec: str) -> Storage:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from cqrs_core.outbox import OutboxRecord, ParkedKey
@@ -59,6 +59,9 @@ class OutboxStatus:
         relays: The relays that live.
         free_slots: How many parts of the keys no relay has. While there is one, it takes them within moments.
         slots: How many parts there are.
+        figures: What else the storage tells of itself, by name, for those who know it: of PostgreSQL ``dead_rows``,
+            which wait to be swept out of the outbox, and ``horizon_age``, how many transactions ago the oldest began
+            that keeps it from being swept.
         sent_by: Who sends it, if no relay does. Then nothing waits in it, and *readers* tell how that does.
         readers: Who reads the log of the database, if somebody who does so sends the outbox.
     """
@@ -72,6 +75,7 @@ class OutboxStatus:
     relays: Sequence[RelayShare]
     free_slots: int
     slots: int
+    figures: Mapping[str, float] = field(default_factory=dict)
     sent_by: str | None = None
     readers: Sequence[LogReader] = ()
 

@@ -81,6 +81,7 @@ def described_status(status: OutboxStatus) -> str:
         ("keys retried", f"{len(retried)}{' or more' if is_cut else ''}{_keys(retried)}"),
         ("dead", _number(status.dead, status)),
         *_senders(status),
+        *((name.replace("_", " "), f"{value:,.0f}") for name, value in status.figures.items()),
     ]
     width = max(len(name) for name, _ in lines)
     advice = [*_advice(status)]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.inbox import Inbox
     from cqrs_core.outbox import Outbox
+    from cqrs_core.outbox_keeper import OutboxKeeper
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -18,8 +19,10 @@ class Storage(Protocol):
     Makes units of work, and looks after what they have written. What an author writes.
 
     ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
-    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``. If its outbox is emptied by somebody else, such
-    as a reader of the database's log, it has a text ``sent_by``, who that is: then an App runs no relay.
+    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``, and an ``outbox_signal``, a
+    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; either may be ``None``. If its
+    outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who that is:
+    then an App runs no relay.
     """
 
     @property
@@ -73,6 +76,11 @@ class Storage(Protocol):
             taken: The object of the type :attr:`takes`, if the container made one.
         """
         ...
+
+
+def outbox_keeper_of(storage: Storage) -> OutboxKeeper | None:
+    """Give what looks after the outbox of *storage*, if there is anything that does."""
+    return getattr(storage, "outbox_keeper", None)
 
 
 def missing_storage_methods(thing: object) -> list[str]:

@@ -12,6 +12,7 @@ from cqrs_core.connector_command import add_connector_arguments, write_connector
 from cqrs_core.errors import CqrsError, name_of
 from cqrs_core.outbox_commands import OUTBOX_COMMANDS
 from cqrs_core.plugins import open_backend
+from cqrs_core.storage import outbox_keeper_of
 
 if TYPE_CHECKING:
     import argparse
@@ -107,7 +108,7 @@ def _keeper(storage: Storage) -> SchemaKeeper:
 
 
 def _outbox_keeper(storage: Storage) -> OutboxKeeper:
-    keeper: OutboxKeeper | None = getattr(storage, "outbox_keeper", None)
+    keeper = outbox_keeper_of(storage)
     if keeper is None:
         raise NoSuchCommand(storage, "does not show what is in its outbox.")
     return keeper

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cqrs_core.open_unit import Write
-    from cqrs_core.outbox import OutboxLease
     from cqrs_core.storage import Storage
     from cqrs_core.wiring import HandlerSource
 
@@ -103,10 +102,11 @@ class Units:
         if self._storage is not None:
             await self._storage.stop()
 
-    def lease(self, name: str, *, ttl_s: float) -> OutboxLease:
-        """Make what a relay holds its share of the outbox by."""
-        assert self._storage is not None, "asked only where units are used"  # noqa: S101 - for type checkers
-        return self._storage.outbox.lease(name, ttl_s=ttl_s)
+    @property
+    def storage(self) -> Storage:
+        """The storage; to be asked for after :meth:`wire`, and where units are used."""
+        assert self._storage is not None, "wire() has opened it"  # noqa: S101 - for type checkers
+        return self._storage
 
     def current(self, message_type: type) -> OpenUnit | None:
         """

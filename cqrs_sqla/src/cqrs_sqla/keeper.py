@@ -39,6 +39,11 @@ _CONTENT = ("id", "slot", "aggregatetype", "aggregateid", "type", "payload", "he
 #: What :func:`cqrs_sqla.rows.record_columns` leaves out.
 _TOLD = ("id", "type", "last_error", "available_at")
 _BATCH_SIZE = 500
+# Of those that others run, their xmin is not shown to everybody: it is 0 then.
+_SWEEPING = sa.text(
+    "SELECT pg_stat_get_dead_tuples(CAST(CAST(:outbox AS text) AS regclass)) AS dead_rows, "
+    "coalesce((SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()), 0) AS horizon_age"
+)
 _NEARLY_NEVER = NEVER.replace(month=1)
 
 
@@ -122,9 +127,17 @@ class SqlAlchemyOutboxKeeper:
             relays=[RelayShare(node, held.get(node, 0)) for node in living],
             free_slots=SLOTS - sum(held.values()),
             slots=SLOTS,
+            figures=self._figures(connection),
             sent_by="Debezium" if is_read(self._tables) else None,
             readers=readers_of(connection) if is_read(self._tables) else (),
         )
+
+    def _figures(self, connection: sa.Connection) -> dict[str, float]:
+        if self._dialect.name != "postgresql":
+            return {}
+        outbox = self._dialect.identifier_preparer.format_table(self._tables.outbox)
+        row = connection.execute(_SWEEPING, {"outbox": outbox}).one()
+        return {"dead_rows": float(row.dead_rows), "horizon_age": float(row.horizon_age)}
 
     def _count(
         self, connection: sa.Connection, table: sa.Table, count_to: int, *conditions: sa.ColumnElement[bool]

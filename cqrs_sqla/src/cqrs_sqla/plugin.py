@@ -37,6 +37,7 @@ def open_storage(
     table_prefix: str = "",
     schema: str | None = None,
     sent_by: Literal["relay", "debezium"] = "relay",
+    notify: bool = False,
     pool_size: int | None = None,
     max_overflow: int | None = None,
     pool_timeout: float | None = None,
@@ -57,6 +58,7 @@ def open_storage(
         table_prefix: What ``define_tables`` was given as ``prefix``, if anything.
         schema: What it was given as ``schema``.
         sent_by: Who sends what is written into the outbox: a relay, or Debezium, which then finds it in the log alone.
+        notify: Whether relays of other processes are woken by PostgreSQL.
         pool_size: This and what follows goes to ``create_async_engine``.
         driver_options: All else belongs to the driver.
 
@@ -83,12 +85,12 @@ def open_storage(
         "isolation_level": isolation_level,
         "echo": echo,
     }
-    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema", "sent_by"])
+    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema", "sent_by", "notify"])
     options: EngineOptions = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]  # the parameters have the types
     query = f"?{urlencode(driver_options)}" if driver_options else ""
     engine = make_engine(f"{address}{query}", **options)
     tables = define_tables(sa.MetaData(), prefix=table_prefix, schema=schema, sent_by=sent_by)
-    return SqlAlchemyStorage(engine, tables=tables, session_from=session_from, owns_engine=True)
+    return SqlAlchemyStorage(engine, tables=tables, session_from=session_from, owns_engine=True, notify=notify)
 
 
 def _check_spelling(driver_options: Iterable[str], known: Sequence[str]) -> None:

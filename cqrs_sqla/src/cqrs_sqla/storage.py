@@ -20,6 +20,7 @@ from cqrs_sqla.legacy import import_outbox
 from cqrs_sqla.outbox import SqlAlchemyOutbox
 from cqrs_sqla.rows import Form, max_bytes_of
 from cqrs_sqla.schema import ddl, problems_of
+from cqrs_sqla.signals import PostgresSignal
 from cqrs_sqla.tables import define_tables
 from cqrs_sqla.unit import SqlAlchemyUnitOfWork
 
@@ -51,11 +52,14 @@ class SqlAlchemyStorage:
         owns_engine: Whether the last :meth:`stop` disposes of the engine. If not, its owner does, before another event
             loop uses it.
         compressor: Makes the bodies in the outbox smaller.
+        notify: Whether relays of other processes are woken when something is committed here, by PostgreSQL's NOTIFY: at
+            most twenty times a second, on a connection beside the pool.
 
     Raises:
         UnknownDatabase: The engine is for another database.
         DebeziumRefused: Debezium is to send the outbox, and it is not that of a PostgreSQL.
-        InvalidOption: One of them is not of these, or Debezium would not undo the compression.
+        InvalidOption: One of them is not of these; *notify* is given, and the database is no PostgreSQL; or Debezium is
+            to send, and there is a compressor that it would not undo, or *notify*, which would wake nobody.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class SqlAlchemyStorage:
         session_from: Literal["storage", "container"] = "storage",
         owns_engine: bool = False,
         compressor: Compressor | None = None,
+        notify: bool = False,
     ) -> None:
         if not isinstance(engine, AsyncEngine):
             raise InvalidOption("engine", engine, "an AsyncEngine, of sqlalchemy.ext.asyncio.create_async_engine")
@@ -73,12 +78,17 @@ class SqlAlchemyStorage:
             raise InvalidOption("session_from", session_from, "'storage' or 'container'")
         check_compressor(compressor)
         database_of(engine.dialect)
+        if notify and engine.dialect.name != "postgresql":
+            expected = "left out: only PostgreSQL can wake others; elsewhere relays look at the outbox now and then"
+            raise InvalidOption("notify", notify, expected)
         takes_session = session_from == "container"
         self.provides: tuple[type, ...] = () if takes_session else (AsyncSession,)
         self.takes: type | None = AsyncSession if takes_session else None
         self.tables = define_tables(sa.MetaData()) if tables is None else tables
         check_can_be_read(self.tables, engine.dialect, compressor)
         self.sent_by: str | None = "Debezium" if is_read(self.tables) else None
+        if notify and self.sent_by is not None:
+            raise InvalidOption("notify", notify, f"left out where {self.sent_by} sends: there is no relay to be woken")
         self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
         self.inbox = SqlAlchemyInbox(engine, self.tables)
         self._engine = engine
@@ -87,6 +97,7 @@ class SqlAlchemyStorage:
         self._form = Form(max_bytes_of(engine.dialect.name), compressor)
         self._name = name_of_database(engine)
         self.outbox_keeper = SqlAlchemyOutboxKeeper(engine, self.tables, self._name, compressor)
+        self.outbox_signal = PostgresSignal(engine, self.tables, self._name) if notify else None
 
     async def start(self) -> None:
         """
@@ -104,9 +115,13 @@ class SqlAlchemyStorage:
             raise StorageUnusable(self._name, found)
 
     async def stop(self) -> None:
-        """Dispose of the engine, if it is the storage's own, and nobody else has started it."""
+        """Give up all connections that are the storage's own, unless somebody else has started it."""
         self._starts = max(0, self._starts - 1)
-        if self._owns_engine and not self._starts:
+        if self._starts:
+            return
+        if self.outbox_signal is not None:
+            await self.outbox_signal.stop()
+        if self._owns_engine:
             await self._engine.dispose()
 
     def unit_of_work(self, taken: object = None) -> SqlAlchemyUnitOfWork:

@@ -48,6 +48,8 @@ class Table:
         self.wants_rebalance = False
         self.next_position = 1
         self.lag_s = 0.0
+        #: Keys that are another relay's.
+        self.of_others: set[str | None] = set()
 
     def now(self) -> float:
         return self.clock.monotonic() - self.lag_s
@@ -75,12 +77,14 @@ class Table:
         self, *, after: int, limit: int, without: Collection[str], passed: Collection[int] = ()
     ) -> Sequence[OutboxRecord]:
         self.log.append(f"fetch {after}")
+        assert all(position <= after for position in passed), "what stands behind is read anyway, up to the limit"
         self.touch("fetch")
         now = self.now()
         found = [
             OutboxRecord(position, row.record.envelope, NOW, row.attempts)
             for position, row in sorted(self.rows.items())
-            if (position > after or position in passed) and row.due <= now and row.record.envelope.key not in without
+            if (position > after or position in passed) and row.due <= now
+            if row.record.envelope.key not in {*without, *self.of_others}
         ]
         return found[: limit + sum(record.position <= after for record in found)]
 
@@ -535,6 +539,21 @@ async def test_a_share_that_has_grown_is_read_from_the_beginning(table: Table, u
         table.wants_rebalance = True
         await until(lambda: table.log.count("rebalance") == 2, step_s=1)
         await until(lambda: "fetch 0" in table.log[before:])
+
+
+async def test_what_a_share_grows_by_is_not_overtaken_by_its_own_last_messages(table: Table, until: Until) -> None:
+    """What was not seen, because it was another's, is looked at again where it stands behind what is read now."""
+    courier = Courier()
+    table.of_others = {"theirs"}
+    for number in range(20):
+        table.add(f"{number}", "ours" if number % 2 else "theirs")
+    async with running(make_relay(table, courier, batch_size=3)):
+        await until(lambda: len(courier.sent) == 10)
+        table.of_others = set()
+        table.wants_rebalance = True
+        await until(lambda: not table.rows, step_s=1)
+
+    assert [*(f"{number}" for number in range(1, 20, 2)), *(f"{number}" for number in range(0, 20, 2))] == courier.sent
 
 
 # Stopping ------------------------------------------------------------------------------------------------------------

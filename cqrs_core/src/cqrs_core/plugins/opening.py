@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from cqrs_core.breaker import missing_breaker_methods
 from cqrs_core.broker import missing_methods
 from cqrs_core.errors import CqrsError
+from cqrs_core.observer import missing_observer_methods
 from cqrs_core.plugins.errors import BackendIncomplete, BackendLoadError
 from cqrs_core.plugins.lookup import find
 from cqrs_core.plugins.options import Options
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.breaker import CircuitBreaker
     from cqrs_core.broker import Broker
+    from cqrs_core.observer import Observer
     from cqrs_core.plugins.backends import Kind
     from cqrs_core.plugins.facts import Offer
     from cqrs_core.plugins.specs import Spec
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _MISSING = {
     "broker": missing_methods,
     "circuit_breaker": missing_breaker_methods,
+    "observer": missing_observer_methods,
     "storage": missing_storage_methods,
 }
 
@@ -39,6 +42,10 @@ def open_backend(kind: Literal["broker"], spec: str) -> Broker: ...
 
 @overload
 def open_backend(kind: Literal["circuit_breaker"], spec: str) -> CircuitBreaker: ...
+
+
+@overload
+def open_backend(kind: Literal["observer"], spec: str) -> Observer: ...
 
 
 @overload

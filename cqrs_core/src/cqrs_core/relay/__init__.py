@@ -1,14 +1,16 @@
 """
 Takes committed events from the outbox to the broker: each at least once, those of one key in their order.
 
-:mod:`.loop` reads, :mod:`.sending` hands a batch over in order, :mod:`.refusals` decides about what is refused,
-:mod:`.parking` knows the keys that wait, and :mod:`.bell` ends the waiting when there is something to do.
+:mod:`.loop` holds a :mod:`.share` of the keys, lets :mod:`.reading` say what comes next, and :mod:`.sending` hand it
+over in order. :mod:`.refusals` decides about what is refused, :mod:`.parking` knows the keys that wait, :mod:`.bell`
+ends the waiting when there is something to do, and :mod:`.figures` tells those who look on.
 """
 
 from __future__ import annotations
 
 from cqrs_core.relay.bell import Bell
+from cqrs_core.relay.figures import METRICS
 from cqrs_core.relay.loop import OutboxRelay
 from cqrs_core.relay.options import OnDead, RelayOptions
 
-__all__ = ["Bell", "OnDead", "OutboxRelay", "RelayOptions"]
+__all__ = ["METRICS", "Bell", "OnDead", "OutboxRelay", "RelayOptions"]

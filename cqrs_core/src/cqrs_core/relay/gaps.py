@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 #: Of more, the oldest are forgotten: they are found by looking from the beginning, if out of their order.
 _MOST = 1000
@@ -28,12 +28,15 @@ class Gaps:
         #: When each was passed, the oldest first.
         self._passed: dict[int, float] = {}
 
-    @property
-    def positions(self) -> Collection[int]:
-        """Where to look again."""
-        return self._passed.keys()
+    def before(self, position: int) -> Sequence[int]:
+        """
+        Tell where to look again, if everything behind *position* is read anyway.
 
-    def note(self, seen: Sequence[int], *, reached: int, now: float) -> None:
+        What is to be seen behind it now is left to be read in its order, together with what stands between.
+        """
+        return [passed for passed in self._passed if passed <= position]
+
+    def note(self, seen: Sequence[int], *, reached: int, now: float) -> int:
         """
         Note what was read.
 
@@ -41,9 +44,14 @@ class Gaps:
             seen: Positions, in their order.
             reached: Up to where everything had been read before.
             now: The time of a monotonic clock.
+
+        Returns:
+            How many gaps it has filled.
         """
+        before = len(self._passed)
         for position in seen:
             self._passed.pop(position, None)
+        filled = before - len(self._passed)
         if seen and seen[-1] > reached:
             first = reached + 1 if reached else max(1, seen[0] - _BEFORE_THE_FIRST)
             there = set(seen)
@@ -55,3 +63,4 @@ class Gaps:
             if len(self._passed) <= _MOST and self._passed[oldest] > now - _KEPT_S:
                 break
             del self._passed[oldest]
+        return filled

@@ -30,6 +30,7 @@ class RelayOptions:
         longest_poll_s: Seconds between two looks at one that stays empty: how long an event may wait that another
             process has committed.
         drain_deadline_s: Seconds that what is on its way has to arrive in when the relay stops.
+        observe_every_s: Seconds between two looks at the whole outbox, for an observer, if there is one.
 
     Raises:
         InvalidOption: One of them is outside its bounds.
@@ -44,6 +45,7 @@ class RelayOptions:
     shortest_poll_s: float = 0.05
     longest_poll_s: float = 1.0
     drain_deadline_s: float = 10.0
+    observe_every_s: float = 15.0
 
     def __post_init__(self) -> None:
         batch_size, retry = self.batch_size, self.retry
@@ -53,7 +55,7 @@ class RelayOptions:
             raise InvalidOption("retry", retry, "a RetryPolicy")
         if self.on_dead not in get_args(OnDead):
             raise InvalidOption("on_dead", self.on_dead, "'skip' or 'halt'")
-        for name in ("lease_ttl_s", "shortest_poll_s", "longest_poll_s", "drain_deadline_s"):
+        for name in ("lease_ttl_s", "shortest_poll_s", "longest_poll_s", "drain_deadline_s", "observe_every_s"):
             seconds = getattr(self, name)
             if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
                 raise InvalidOption(name, seconds, "a number of seconds, more than 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timezone
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqrs_core.envelope import Envelope
@@ -13,20 +14,19 @@ from cqrs_sqla.moments import as_utc
 from cqrs_sqla.rows import ESCAPE, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from cqrs_sqla.compressor import Compressor
 
-
-# Without what json.loads() looks at first and last: this is done for each message.
-_parse = json.JSONDecoder().raw_decode
-_TEXT = frozenset({str})
-#: How JSON in ASCII has what stands before a byte that is no text.
-_ESCAPED_ESCAPE = json.dumps(ESCAPE)[1:-1]
-
-
 #: Why such a row is among the dead.
 UNDECODABLE = "undecodable"
+
+#: How JSON in ASCII has what stands before a byte that is no text.
+_ESCAPED_ESCAPE = json.dumps(ESCAPE)[1:-1]
+# Stands between two texts of JSON that are read as one list. A line may not end within a string, and a number may not
+# stand where an object has a name: only within a list is this nothing of its own.
+_BETWEEN = "\n,0,\n"
 
 
 class Broken(NamedTuple):
@@ -36,23 +36,66 @@ class Broken(NamedTuple):
     problem: str
 
 
-def decode(rows: Iterable[Sequence[Any]], compressor: Compressor | None) -> tuple[list[OutboxRecord], list[Broken]]:
+def decode(rows: Collection[Sequence[Any]], compressor: Compressor | None) -> tuple[list[OutboxRecord], list[Broken]]:
     """Read rows as :func:`cqrs_sqla.rows.record_columns` selects them, many at a time."""
+    if not rows:
+        return [], []
+    try:
+        return _decode(rows, compressor), []
+    except Exception as error:  # noqa: BLE001 - whatever a decompressor says
+        if len(rows) == 1:
+            ((position, *_),) = rows
+            return [], [Broken(position, f"It cannot be decoded: {type(error).__name__}: {error}")]
     records: list[OutboxRecord] = []
     broken: list[Broken] = []
-    for position, topic, key, body, headers, created_at, attempts in rows:
-        try:
-            given, _ = _parse(headers.strip())
-            if type(given) is not dict or not _TEXT.issuperset(map(type, given.values())):
-                broken.append(Broken(position, "Its headers are no object whose values are texts."))
-                continue
-            if ESCAPE in headers or _ESCAPED_ESCAPE in headers:
-                given = unescaped(given)
-            if CONTENT_ENCODING in given:
-                body, given = unpacked(bytes(body), given, compressor)  # noqa: PLW2901 - what was meant by it
-        except Exception as error:  # noqa: BLE001 - whatever a decompressor says
-            broken.append(Broken(position, f"It cannot be decoded: {type(error).__name__}: {error}"))
-            continue
-        created_at = created_at if created_at.tzinfo is timezone.utc else as_utc(created_at)  # noqa: PLW2901 - as above
-        records.append(OutboxRecord(position, Envelope(topic, body, key, given), created_at, attempts))
+    for row in rows:
+        some, ill = decode([row], compressor)
+        records += some
+        broken += ill
     return records, broken
+
+
+def _decode(rows: Collection[Sequence[Any]], compressor: Compressor | None) -> list[OutboxRecord]:
+    texts = [row[4] for row in rows]
+    text = _BETWEEN.join(texts)
+    headers = _objects(text, len(texts))
+    if ESCAPE in text or _ESCAPED_ESCAPE in text:
+        headers = [unescaped(given) for given in headers]
+    if CONTENT_ENCODING not in text:
+        return [
+            OutboxRecord(position, Envelope(topic, body, key, given), _in_utc(created_at), attempts)
+            for (position, topic, key, body, _, created_at, attempts), given in zip(rows, headers, strict=True)
+        ]
+    records: list[OutboxRecord] = []
+    for (position, topic, key, packed, _, created_at, attempts), given in zip(rows, headers, strict=True):
+        body, rest = unpacked(bytes(packed), given, compressor)
+        records.append(OutboxRecord(position, Envelope(topic, body, key, rest), _in_utc(created_at), attempts))
+    return records
+
+
+def _objects(text: str, count: int) -> list[dict[str, str]]:
+    """
+    Read objects of JSON whose values are texts, with :data:`_BETWEEN` between them, in a third of the time of one each.
+
+    What two rows have together is never taken for what each has: that would be a list, and there is none.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    found = json.loads(f"[{text}\n]")
+    objects: list[dict[str, str]] = found[::2]
+    if len(found) != 2 * count - 1 or not _are_objects_of_text(objects):
+        raise ValueError("its headers are no object whose values are texts")
+    return objects
+
+
+def _are_objects_of_text(objects: Sequence[dict[str, str]]) -> bool:
+    try:
+        "".join(chain.from_iterable(map(dict.values, objects)))
+    except TypeError:
+        return False
+    return True
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is timezone.utc else as_utc(moment)

@@ -66,7 +66,7 @@ class Messages:
         statement = self._fetching.get(kind)
         if statement is None:
             statement = self._fetching[kind] = self._fetch(has_all, leaves_out, looks_back)
-        rows: list[Sequence[Any]] = list(connection.execute(statement, facts))
+        rows: list[Sequence[Any]] = [*connection.execute(statement, facts).all()]
         if looks_back:
             rows.sort(key=itemgetter(0))
         return rows

@@ -11,6 +11,7 @@ import pytest
 from cqrs_core.concurrency import run_all
 from cqrs_core.outbox import ParkedKey
 from cqrs_core.outbox_keeper import Selection
+from cqrs_core.storage import outbox_keeper_of
 from cqrs_core.testing.conformance.storage.holders import LONG_S, SHORT_S, Holder, alone, settle
 from cqrs_core.testing.conformance.storage.suite import StorageSuite, check, envelope, envelopes
 
@@ -366,7 +367,7 @@ class KeepingChecks(StorageSuite):
 
     def keeper(self, storage: Storage) -> OutboxKeeper:
         """Give what looks after the outbox, if there is anything that does."""
-        keeper: OutboxKeeper | None = getattr(storage, "outbox_keeper", None)
+        keeper = outbox_keeper_of(storage)
         if keeper is None:
             pytest.skip(f"{type(storage).__name__} has no outbox_keeper: `cqrs outbox` does not work with it.")
         return keeper
