@@ -22,6 +22,18 @@ async def test_an_idle_outbox_does_not_keep_the_log_that_others_write(shop: Any,
     assert "" == await shop.failure()
 
 
+async def test_only_what_is_inserted_is_sent(shop: Any, topics: Any, topic: str, message: Any) -> None:
+    """Though a publication may tell of the rest, too: of what a relay postpones, and of what it deletes."""
+    await shop.execute(f"ALTER PUBLICATION {shop.name} SET (publish = 'insert, update, delete, truncate')")
+    await shop.connect()
+    await shop.write(message("1", "a"))
+    await shop.execute("UPDATE outbox SET attempts = 1", "DELETE FROM outbox", "TRUNCATE outbox")
+    await shop.write(message("2", "a"))
+
+    assert [b"1", b"2"] == [record.value for record in await topics.read(topic, 2)]
+    assert "" == await shop.failure()
+
+
 @pytest.fixture
 def own_worker(worker: Any) -> Iterator[Any]:
     """One that a test may kill."""

@@ -111,7 +111,6 @@ def _reading(name: str, schema: str, table: str) -> dict[str, str]:
         "skipped.operations": "u,d,t",
         "tombstones.on.delete": "false",
         "binary.handling.mode": "bytes",
-        "extended.headers.enabled": "false",  # about the connector, and no bytes
         # From where the slot is, whatever the worker remembers. With any other mode, one that has forgotten how far it
         # was would read the table, go on with what is written from then on, and pass over all in between.
         "snapshot.mode": "no_data",
