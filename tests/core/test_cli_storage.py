@@ -123,7 +123,7 @@ def test_import_tells_what_was_moved_and_what_was_left(
     assert text == capsys.readouterr().out
 
 
-PROPERTIES = rf"""# Before, in the database, by the owner of the tables:
+PROPERTIES = rf"""# Before, in the database, in this order:
 #   CREATE PUBLICATION shop;
 #   SELECT slot;
 # In the worker's plugin.path: {PLUGIN.name}, which --plugin FOLDER copies there.

@@ -52,7 +52,7 @@ def _as_json(config: ConnectorConfig) -> str:
 def _as_properties(config: ConnectorConfig) -> str:
     """Write the settings as a file, with what has to be done before at its top."""
     comments = [
-        "Before, in the database, by the owner of the tables:",
+        "Before, in the database, in this order:",
         *(f"  {statement}" for statement in config.preparation),
         f"In the worker's plugin.path: {config.plugin.name}, which --plugin FOLDER copies there.",
         *_providers_of(config.settings),

@@ -165,7 +165,7 @@ class ConnectorConfig(NamedTuple):
 
     Attributes:
         settings: Of the connector, by their names, that of itself among them; without any password.
-        preparation: What the owner of the tables does in the database, once, before.
+        preparation: Statements that are run in the database, once, before, in this order.
         plugin: A file without which the messages would not be what a relay sends; it belongs where the worker looks for
             its plug-ins.
     """
