@@ -162,9 +162,22 @@ class Shop:
         self._engines.append(make_engine(url))
         return self._engines[-1]
 
-    def storage(self, driver: str = "asyncpg", sent_by: Sender = "relay", **options: Any) -> SqlAlchemyStorage:
+    async def configure(self, query: str) -> None:
+        """Let the connector read another outbox of the database, by what the command writes for it."""
+        self.config = await asyncio.to_thread(config_of, f"{self.url}?{query}")
+        self.name = self.config["name"]
+
+    def storage(
+        self,
+        driver: str = "asyncpg",
+        sent_by: Sender = "relay",
+        *,
+        prefix: str = "",
+        schema: str | None = None,
+        **options: Any,
+    ) -> SqlAlchemyStorage:
         """Make a storage, on an engine of its own."""
-        tables = define_tables(sa.MetaData(), sent_by=sent_by)
+        tables = define_tables(sa.MetaData(), prefix=prefix, schema=schema, sent_by=sent_by)
         return SqlAlchemyStorage(self.open_engine(driver), tables=tables, **options)
 
     async def execute(self, *statements: str) -> Any:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +21,22 @@ async def test_an_idle_outbox_does_not_keep_the_log_that_others_write(shop: Any,
 
     assert [f"__debezium-heartbeat.{shop.name}"] == [name for name in await topics.names() if shop.name in name]
     assert "" == await shop.failure()
+
+
+async def test_an_outbox_of_any_name_is_read(bare_shop: Any, topics: Any, topic: str, message: Any) -> None:
+    """Debezium takes regular expressions, and lists of them; SQL wants quotes."""
+    names = {"prefix": "My (1), ", "schema": "mail-Ж"}
+    storage = bare_shop.storage(sent_by="debezium", **names)
+    await bare_shop.execute('CREATE SCHEMA "mail-Ж"')
+    await storage.create()
+    await bare_shop.execute(*storage.debezium_config().preparation)
+    await bare_shop.configure(f"table_prefix={quote(names['prefix'])}&schema={quote(names['schema'])}")
+    await storage.start()
+    await bare_shop.connect()
+    await bare_shop.write(message("1", "a"), message("2", "a"), storage=storage)
+
+    assert [b"1", b"2"] == [record.value for record in await topics.read(topic, 2)]
+    assert "" == await bare_shop.failure()
 
 
 async def test_only_what_is_inserted_is_sent(shop: Any, topics: Any, topic: str, message: Any) -> None:

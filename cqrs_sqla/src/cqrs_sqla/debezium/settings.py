@@ -104,7 +104,7 @@ def _reading(name: str, schema: str, table: str) -> dict[str, str]:
         "plugin.name": "pgoutput",
         "slot.name": name,
         "publication.name": name,
-        "publication.autocreate.mode": "disabled",  # it would publish deletions too, and own the table
+        "publication.autocreate.mode": "disabled",  # it would tell of deletions too, and have to own the table
         "topic.prefix": name,
         "table.include.list": pattern,
         "column.include.list": rf"{pattern}\.({'|'.join(_COLUMNS)})",
