@@ -129,6 +129,15 @@ async def test_a_compression_that_debezium_would_not_undo_is_refused(read_tables
             repository.add(cqrs.NotificationEvent(payload="1", topic="orders", event_name="Placed"))
 
 
+async def test_one_transaction_writes_for_one_of_the_two(tables: Tables, read_tables: Tables) -> None:
+    """Else what one of them has written would stay, or be lost."""
+    event = cqrs.NotificationEvent(payload="1", topic="orders", event_name="Placed")
+    async with AsyncSession(make_engine("postgresql+asyncpg://host/shop")) as session:
+        SqlAlchemyOutboxedEventRepository(session, tables=tables).add(event)
+        with pytest.raises(InvalidOption, match="sent by 'relay', into which the same transaction writes"):
+            SqlAlchemyOutboxedEventRepository(session, tables=read_tables).add(event)
+
+
 def test_there_are_no_relays_to_be_woken() -> None:
     """Each commit would pay for it."""
     with pytest.raises(InvalidOption, match="left out where Debezium sends"):

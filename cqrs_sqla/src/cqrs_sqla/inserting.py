@@ -12,7 +12,7 @@ from cqrs_sqla.moments import now_on, now_text
 from cqrs_sqla.rows import HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy.sql.dml import Insert, ReturningInsert
 
@@ -39,7 +39,7 @@ def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) 
     """
     Insert *rows* into the outbox, in their order; gives, after each chunk, how many it was.
 
-    If Debezium sends them, which has read in the log that they were inserted, they are deleted at once.
+    Where Debezium sends them they are deleted at once: it reads in the log that they were inserted.
     """
     outbox, dialect = tables.outbox, connection.dialect
     is_tailed = is_read(tables)
@@ -51,13 +51,21 @@ def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) 
         else:
             inserted = connection.execute(_insert(outbox, dialect, is_tailed=is_tailed), chunk)
         if is_tailed:
-            delete_rows(connection, outbox, list(inserted.scalars()))
+            _delete(connection, outbox, inserted.scalars())
         yield len(chunk)
 
 
-def delete_rows(connection: sa.Connection, outbox: sa.Table, positions: Sequence[int]) -> None:
-    """Delete what was inserted in the same transaction, from the outbox of a PostgreSQL."""
-    connection.exec_driver_sql(_delete(outbox, connection.dialect), (list(positions),))
+def insert_selected(connection: sa.Connection, tables: Tables, insertion: Insert, facts: Mapping[str, object]) -> None:
+    """Run an INSERT into the outbox that selects its rows; what :func:`insert_rows` deletes, is deleted."""
+    if is_read(tables):
+        seq = tables.outbox.c.seq
+        _delete(connection, tables.outbox, connection.scalars(insertion.returning(seq), facts))
+    else:
+        connection.execute(insertion, facts)
+
+
+def _delete(connection: sa.Connection, outbox: sa.Table, positions: Iterable[int]) -> None:
+    connection.exec_driver_sql(_deletion(outbox, connection.dialect), (list(positions),))
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -75,7 +83,7 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 @lru_cache(maxsize=32)
-def _delete(outbox: sa.Table, dialect: sa.Dialect) -> str:
+def _deletion(outbox: sa.Table, dialect: sa.Dialect) -> str:
     table = dialect.identifier_preparer.format_table(outbox)
     return f"DELETE FROM {table} WHERE seq = ANY({_mark(dialect, 1)}::bigint[])"  # noqa: S608 - a quoted name
 

@@ -246,9 +246,10 @@ def add_rows(target: Session | sa.Connection, rows: Sequence[Row], tables: Table
 
 
 def _check_tables(given: Tables, used: Tables) -> None:
-    if given.outbox.fullname != used.outbox.fullname:
-        expected = f"those of the outbox {used.outbox.fullname!r}, into which the same transaction writes already"
-        raise InvalidOption("tables", given.outbox.fullname, expected)
+    if (given.outbox.fullname, given.sent_by) != (used.outbox.fullname, used.sent_by):
+        name, sender = used.outbox.fullname, used.sent_by
+        expected = f"those of the outbox {name!r}, sent by {sender!r}, into which the same transaction writes already"
+        raise InvalidOption("tables", f"{given.outbox.fullname}, sent by {given.sent_by}", expected)
 
 
 def write_waiting(target: Session | sa.Connection) -> None:
