@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from database import Piece
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+#: The variable that names a Kafka; without it, none is measured.
+KAFKA_SERVER = "TEST_KAFKA_BOOTSTRAP"
+
+
 class Drain(NamedTuple):
     """
     One way to empty an outbox.
@@ -22,19 +27,23 @@ class Drain(NamedTuple):
         delay_ms: How long the broker takes: for a batch if it is given one, for a message if it is given these one by
             one.
         batch: How many events are read at a time.
+        is_kafka: Whether the broker is a Kafka instead, as each contestant uses it.
     """
 
     delay_ms: int
     batch: int
+    is_kafka: bool = False
 
     @property
     def key(self) -> str:
         """Names its blocks."""
-        return f"drain_{self.delay_ms}_{self.batch}"
+        return f"drain_{'kafka' if self.is_kafka else self.delay_ms}_{self.batch}"
 
     @property
     def title(self) -> str:
         """Names its rows."""
+        if self.is_kafka:
+            return f"Kafka, batches of {self.batch}"
         broker = f"broker of {self.delay_ms} ms" if self.delay_ms else "no-op broker"
         return f"{broker}, batches of {self.batch}"
 
@@ -44,7 +53,11 @@ class Drain(NamedTuple):
             await asyncio.sleep(self.delay_ms / 1000)
 
 
-DRAINS = [*(Drain(0, batch) for batch in (100, 500, 1000)), *(Drain(1, batch) for batch in (100, 500))]
+DRAINS = [
+    *(Drain(0, batch) for batch in (100, 500, 1000)),
+    *(Drain(1, batch) for batch in (100, 500)),
+    *([Drain(0, 500, is_kafka=True)] if os.environ.get(KAFKA_SERVER) else []),
+]
 
 
 class WronglyDrained(Exception):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from blocks import Block
 
-PEERS = ["python-cqrs[sqlalchemy]==5.3.0", "asyncpg>=0.29", "aiosqlite>=0.20", "asyncmy>=0.2.9"]
+PEERS = ["python-cqrs[kafka,sqlalchemy]==5.3.0", "asyncpg>=0.29", "aiosqlite>=0.20", "asyncmy>=0.2.9"]
 #: By how many events a transaction has: how many times as fast as the peer it must be,
 WRITE_BARS = {100: 3.0}
 #: and how many times as much as the peer's the events may add to a transaction that has an order.

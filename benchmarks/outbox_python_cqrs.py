@@ -9,14 +9,14 @@ import logging
 import os
 import sys
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cqrs
 import sqlalchemy as sa
 from cqrs.message_brokers import Message, MessageBroker
 from cqrs.outbox.sqlalchemy import OutboxModel
 from database import DATABASE, Database, Piece
-from draining import DRAINS, Drain, draining
+from draining import DRAINS, KAFKA_SERVER, Drain, draining
 from orders import NAME, TOPIC, Base, Placed, placed, writing
 from peer import serve
 
@@ -41,14 +41,32 @@ class Sink(MessageBroker):
         await self._drain.answer()
 
 
+#: Clients of a Kafka, to be stopped in the end: what they are wrapped in has no way to do so.
+clients: list[Any] = []
+
+
+def broker_of(drain: Drain) -> MessageBroker:
+    if not drain.is_kafka:
+        return Sink(drain)
+    from cqrs.adapters.kafka import kafka_producer_factory  # noqa: PLC0415 - where there is a Kafka
+    from cqrs.message_brokers.kafka import KafkaMessageBroker  # noqa: PLC0415 - as above
+
+    producer = kafka_producer_factory(dsn=os.environ[KAFKA_SERVER])
+    clients.append(producer._producer)  # noqa: SLF001 - see above
+    return KafkaMessageBroker(producer)
+
+
 def producing(database: Database, drain: Drain) -> Piece:
     """Send as its documentation has it: message by message, with a commit behind each batch; but without the sleep."""
+    broker: MessageBroker | None = None
 
     async def work(count: int) -> int:
+        nonlocal broker
+        broker = broker or broker_of(drain)  # a producer of aiokafka belongs to the loop in which it is made
         sent = 0
         async with database.sessions() as session:
             repository = Repository(session)
-            producer = cqrs.EventProducer(Sink(drain), repository)
+            producer = cqrs.EventProducer(broker, repository)
             async for batch in producer.event_batch_generator(drain.batch):
                 for event in batch:
                     await producer.send_message(event)
@@ -83,6 +101,8 @@ def main() -> None:
     database = Database(os.environ[DATABASE], Base.metadata, OutboxModel.metadata)
     about = {"version": version("python-cqrs"), "python": sys.version.split()[0], "sqlalchemy": sa.__version__}
     serve({name: database.block(piece) for name, piece in pieces(database)}, about)
+    for client in clients:
+        database.run(client.stop())
     database.close()
 
 

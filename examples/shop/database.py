@@ -1,5 +1,6 @@
 """Books in a database: the tables, and the same entries as rows. With SQLAlchemy, so it does not matter which one."""
 
+import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -14,7 +15,7 @@ from cqrs_sqla import SqlAlchemyStorage, define_tables, make_engine
 from shop.accounts import Account, Tier
 from shop.books import Books, E, Entry, K, Key
 from shop.read_model import Sales
-from shop.storing import BooksUnusable, Storing
+from shop.storing import TOPIC, BooksUnusable, Storing
 
 
 class Dollars(sa.TypeDecorator[Decimal]):
@@ -59,7 +60,9 @@ SALES = _table(
     sa.Column("last_day", sa.Date),
     sa.Column("events", sa.Integer, nullable=False),
 )
-LOG = _table("shop_log", sa.Column("id", sa.String(64), primary_key=True))
+LOG = _table(
+    "shop_log", sa.Column("id", sa.String(64), primary_key=True), sa.Column("topic", sa.String(64), nullable=False)
+)
 
 mapped.map_imperatively(Account, ACCOUNTS)
 mapped.map_imperatively(Sales, SALES)
@@ -118,22 +121,26 @@ async def open_database(address: str, *, log_id: str, fresh: bool) -> AsyncItera
         async with engine.begin() as connection:
             await connection.run_sync(mapped.metadata.create_all)
         async with engine.begin() as connection:
-            await _begin(connection, log_id, fresh=fresh)
+            topic = await _begin(connection, log_id, fresh=fresh)
         name = engine.url.set(drivername=engine.url.get_backend_name(), query={}).render_as_string()
-        yield Storing(name, storage, make_container)
+        yield Storing(name, topic, storage, make_container)
     finally:
         await engine.dispose()
 
 
-async def _begin(connection: AsyncConnection, log_id: str, *, fresh: bool) -> None:
+async def _begin(connection: AsyncConnection, log_id: str, *, fresh: bool) -> str:
+    """Note which log is put into the books, and give the topic of their events."""
     if fresh:
         for table in mapped.metadata.sorted_tables:
             await connection.execute(table.delete())
-    known = (await connection.execute(sa.select(LOG.c.id))).scalar_one_or_none()
+    known = (await connection.execute(sa.select(LOG.c.id, LOG.c.topic))).one_or_none()
     if known is None:
-        await connection.execute(LOG.insert().values(id=log_id))
-    elif known != log_id:
+        topic = f"{TOPIC}.{uuid.uuid4().hex}"
+        await connection.execute(LOG.insert().values(id=log_id, topic=topic))
+        return topic
+    if known.id != log_id:
         raise BooksUnusable(
             "these books are of another log. Begin anew with --fresh, or keep this one elsewhere, such as "
             "--storage sqlite:///another.db"
         )
+    return str(known.topic)

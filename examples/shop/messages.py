@@ -55,7 +55,6 @@ class TierChanged(cqrs.DomainEvent, kw_only=True):
     after: Tier
 
 
-EVENTS_TOPIC = "shop.events"
 # Names, and not classes, are what services agree upon: each may have classes of its own.
 EVENT_NAMES: dict[str, type[cqrs.Event]] = {"PurchaseRecorded": PurchaseRecorded, "TierChanged": TierChanged}
 

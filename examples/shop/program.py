@@ -5,10 +5,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import cqrs_core as cqrs
+from cqrs_core.errors import BrokerUnavailable, StorageUnusable
 from shop.messages import GetRecorded, GetTotals, ListBestCustomers, RecordPurchase, RecordPurchases, Totals
 from shop.progress import Progress
 from shop.purchase_log import LogUnusable, MalformedLine, identity, parse, read_lines
@@ -18,6 +20,8 @@ from shop.storing import IN_MEMORY, BooksUnusable, Storing, open_books
 
 SAMPLE_LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_sample.txt"
 STORAGE = "sqlite:///shop.db"
+# What may be a process of its own, if the broker is one: who records and asks, who sends, and who consumes.
+SHOP, RELAY, REPORTS = "shop", "relay", "reports"
 
 DONE = 0
 INCOMPLETE = 1
@@ -28,6 +32,8 @@ READER_GONE = 141
 
 # What is one transaction: it is recorded as a whole or not at all, and the bar moves by as much.
 _LINES_AT_ONCE = 100
+# If, for so many seconds, no event has arrived, the rest is not waited for.
+_PATIENCE_S = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Before the event loop runs: reading waits, and a loop that waits does not notice Ctrl-C.
         lines = read_lines(options.file)
-        is_complete = asyncio.run(run(lines, storage=options.storage, fresh=options.fresh))
+        is_complete = asyncio.run(run(lines, options))
         sys.stdout.flush()
-    except (LogUnusable, BooksUnusable, cqrs.errors.StorageUnusable) as error:
+    except (LogUnusable, BooksUnusable, StorageUnusable, BrokerUnavailable, cqrs.WiringError) as error:
         _complain(str(error))
         return UNUSABLE
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -66,24 +72,39 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         help=f"where the books are kept: a database, such as postgresql://user:password@host/name or mysql://..., or "
         f"{IN_MEMORY} ({STORAGE})",
     )
+    parser.add_argument(
+        "--broker",
+        default=IN_MEMORY,
+        metavar="URL",
+        help=f"what carries the events, such as kafka://host:port ({IN_MEMORY})",
+    )
+    parser.add_argument(
+        "--only",
+        choices=[SHOP, RELAY, REPORTS],
+        help="be one part of the demo, beside processes that are the others; needs a broker and a database for all",
+    )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has recorded there")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.only and IN_MEMORY in {options.storage, options.broker}:
+        parser.error("--only needs a --broker and a --storage that other processes have, too")
+    return options
 
 
-async def run(lines: Sequence[tuple[int, bytes]], *, storage: str, fresh: bool) -> bool:
+async def run(lines: Sequence[tuple[int, bytes]], options: argparse.Namespace) -> bool:
     """Send all *lines* to the shop, print what the reports know then, and answer whether that is everything."""
     _cancel_on_ctrl_c()
-    # Two services, in one process for once: over a broker outside, each App would be a program of its own. Only the
-    # shop has something to send; that is the other loop that `running()` can run.
-    broker = cqrs.MemoryBroker()
     async with (
-        open_books(storage, log_id=identity(lines), fresh=fresh) as storing,
-        make_reports(storing, broker).running(only=["consumers"]) as reports,
-        make_shop(storing, broker).running(only=["relay"]) as shop,
+        open_books(options.storage, log_id=identity(lines), fresh=options.fresh) as storing,
+        running(storing, options.broker, options.only) as (shop, reports),
     ):
         print(f"The books are kept in {storing.name}.", flush=True)
+        if options.only in {RELAY, REPORTS}:
+            print(f"This is the part '{options.only}', which runs until Ctrl-C.", flush=True)
+            await asyncio.Event().wait()
         left_out = await record(lines, shop)
         await until_all_is_sent(storing)
+        if options.broker != IN_MEMORY:
+            await until_all_has_arrived(shop, reports)
         await print_best_customers(reports)
         totals = await reports.send(GetTotals())
         print_totals(totals)
@@ -93,6 +114,22 @@ async def run(lines: Sequence[tuple[int, bytes]], *, storage: str, fresh: bool) 
     if lost_events:
         _complain(f"{lost_events:,} events could not be handled and are left out of everything above.")
     return not left_out and not lost_events
+
+
+@asynccontextmanager
+async def running(storing: Storing, broker: str, only: str | None) -> AsyncIterator[tuple[cqrs.App, cqrs.App]]:
+    """
+    Run the two services, in one process for once, or one part of them: of the shop, the relay is a loop of its own.
+
+    Both are asked in any case: what they answer is in the books.
+    """
+    carrier = cqrs.MemoryBroker() if broker == IN_MEMORY else broker
+    reports, shop = make_reports(storing, carrier), make_shop(storing, carrier)
+    async with AsyncExitStack() as stack:
+        # Who consumes begins first: what is sent before a group is there does not reach it.
+        await stack.enter_async_context(reports.running(only=["consumers"] if only in {None, REPORTS} else []))
+        await stack.enter_async_context(shop.running(only=["relay"] if only in {None, RELAY} else []))
+        yield shop, reports
 
 
 async def record(lines: Sequence[tuple[int, bytes]], shop: cqrs.App) -> int:
@@ -136,6 +173,18 @@ async def until_all_is_sent(storing: Storing) -> None:
     """
     while await storing.storage.outbox.pending(limit=1):  # noqa: ASYNC110 - a process of others may be sending
         await asyncio.sleep(0.02)
+
+
+async def until_all_has_arrived(shop: cqrs.App, reports: cqrs.App) -> None:
+    """Return when the reports have all that the shop has recorded; or when nothing has arrived for a long time."""
+    recorded = (await shop.send(GetRecorded())).events
+    loop = asyncio.get_running_loop()
+    arrived, since = -1, loop.time()
+    while arrived < recorded and loop.time() - since < _PATIENCE_S:
+        before, arrived = arrived, (await reports.send(GetTotals())).events
+        if arrived != before:
+            since = loop.time()
+        await asyncio.sleep(0.1)
 
 
 async def print_best_customers(reports: cqrs.App) -> None:

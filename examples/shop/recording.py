@@ -5,7 +5,6 @@ from shop.accounts import Account
 from shop.books import Books
 from shop.messages import (
     EVENT_NAMES,
-    EVENTS_TOPIC,
     GetRecorded,
     PurchaseReceipt,
     PurchaseRecorded,
@@ -17,7 +16,7 @@ from shop.messages import (
 from shop.storing import Storing
 
 
-def make_shop(storing: Storing, broker: cqrs.Broker) -> cqrs.App:
+def make_shop(storing: Storing, broker: cqrs.Broker | str) -> cqrs.App:
     """
     Make a shop; inside ``async with shop.running()`` it publishes through *broker*.
 
@@ -33,7 +32,7 @@ def make_shop(storing: Storing, broker: cqrs.Broker) -> cqrs.App:
     shop.requests.bind(RecordPurchases, RecordPurchasesHandler, retry=again)
     shop.requests.bind(GetRecorded, GetRecordedHandler)
     # Events of one key stay in order: a customer's later tier never arrives before an earlier one.
-    shop.publishes(EVENTS_TOPIC, EVENT_NAMES, key="customer_id")
+    shop.publishes(storing.topic, EVENT_NAMES, key="customer_id")
     return shop
 
 

@@ -6,7 +6,6 @@ import cqrs_core as cqrs
 from shop.books import Books
 from shop.messages import (
     EVENT_NAMES,
-    EVENTS_TOPIC,
     Customer,
     GetTotals,
     ListBestCustomers,
@@ -18,7 +17,7 @@ from shop.read_model import Sales, best, total
 from shop.storing import Storing
 
 
-def make_reports(storing: Storing, broker: cqrs.Broker) -> cqrs.App:
+def make_reports(storing: Storing, broker: cqrs.Broker | str) -> cqrs.App:
     """
     Make reports; inside ``async with reports.running(only=["consumers"])`` they consume from *broker*.
 
@@ -29,7 +28,7 @@ def make_reports(storing: Storing, broker: cqrs.Broker) -> cqrs.App:
     reports.requests.bind(GetTotals, GetTotalsHandler)
     reports.requests.bind(ListBestCustomers, ListBestCustomersHandler)
     # A transaction for each batch, not for each event. A partition holds the events of many customers, each whole.
-    reports.consume(EVENTS_TOPIC, EVENT_NAMES, batch_handler=AddToReport, order="partition", retry=THREE_TIMES)
+    reports.consume(storing.topic, EVENT_NAMES, batch_handler=AddToReport, order="partition", retry=THREE_TIMES)
     return reports
 
 

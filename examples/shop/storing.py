@@ -8,6 +8,7 @@ import cqrs_core as cqrs
 from shop.books import Books, MemoryBooks
 
 IN_MEMORY = "memory"
+TOPIC = "shop.events"
 
 
 class BooksUnusable(Exception):
@@ -21,11 +22,13 @@ class Storing:
 
     Attributes:
         name: Where the books are, for people; without a password.
+        topic: Where the events of these books go. A broker may still have those of others, which were begun before.
         storage: Gives each message its transaction, and keeps the outbox and the inbox.
         make_container: Makes what gives :class:`Books` to the handlers of one App.
     """
 
     name: str
+    topic: str
     storage: cqrs.Storage
     make_container: Callable[[], cqrs.SimpleContainer]
 
@@ -61,4 +64,4 @@ async def _open_memory() -> AsyncIterator[Storing]:
         container.instance(Books, books)
         return container
 
-    yield Storing(IN_MEMORY, cqrs.MemoryStorage(), make_container)
+    yield Storing(IN_MEMORY, TOPIC, cqrs.MemoryStorage(), make_container)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -43,7 +44,7 @@ def fetch(files: Mapping[str, str], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda url: _fetch(url, missing[url], folder), missing))
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise ServiceError(f"{len(missing)} files could not be downloaded to {folder}: {error}") from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from . import downloads, maven
 from .control import free_port
 from .processes import command_line
-from .service import Server, Service, Step
+from .service import Server, Service, Step, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,4 +133,5 @@ KAFKA = Service(
     is_ready=is_ready,
     variable="TEST_KAFKA_BOOTSTRAP",
     url="127.0.0.1:{}".format,
+    tools=(Tool("openssl", "openssl"),),  # makes the certificates of a node that a test starts
 )

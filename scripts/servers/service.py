@@ -43,7 +43,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program that tests start by themselves, in front of a service, and the Debian package that brings it."""
+    """A program that tests start by themselves, beside a service, and the Debian package that brings it."""
 
     program: str
     package: str

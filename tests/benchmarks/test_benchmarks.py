@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,21 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     import ours
 
     return {"blocks": blocks, "dispatch": dispatch, "ours": ours}
+
+
+def test_peers_are_the_same_wherever_they_are_named() -> None:
+    """Whoever starts the benchmarks, and whichever: what is published was measured against one version of each."""
+    pin = re.compile(r'"([a-z-]+)(?:\[[a-z,]+\])?((?:==|>=)[0-9.]+)"')
+    named: dict[str, set[str]] = defaultdict(set)
+    for file in sorted(BENCHMARKS.glob("*.py")):
+        for peer, version in pin.findall(file.read_text(encoding="utf-8")):
+            named[peer].add(version)
+    for peer, version in pin.findall((BENCHMARKS.parent / "noxfile.py").read_text(encoding="utf-8")):
+        if peer in named:
+            named[peer].add(version)
+
+    assert {"aiobreaker", "asyncpg", "python-cqrs"} <= named.keys()
+    assert {} == {peer: versions for peer, versions in named.items() if len(versions) > 1}
 
 
 def test_the_short_form_measures_every_row(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_the_short_form_measures_every_row(tmp_path: Path) -> None:
         "relay on PostgreSQL": [
             *(f"no-op broker, batches of {batch}" for batch in (100, 500, 1000)),
             *(f"broker of 1 ms, batches of {batch}" for batch in (100, 500)),
+            *(["Kafka, batches of 500"] if os.environ.get("TEST_KAFKA_BOOTSTRAP") else []),
         ],
     } == titles
     for rows in facts["results"].values():

@@ -1003,6 +1003,32 @@ async def test_what_comes_before_a_failed_message_of_a_batch_is_done_again_and_k
     assert 3 == len(storage.accepted)
 
 
+async def test_what_a_failed_batch_emitted_is_undone_with_it(storage: LedgerStorage, plan: Plan) -> None:
+    """Of the two before the poison, nobody hears in the unit that is rolled back, and once in the one that is kept."""
+    heard: list[str] = []
+
+    class PassBatch(cqrs.EventBatchHandler[Told]):
+        async def handle(self, events: Sequence[Told]) -> None:
+            for index, event in enumerate(events):
+                if event.line == "poison":
+                    raise cqrs.BatchFailed(index) from ValueError("poison")
+                self.events.append(Passed(event.line))
+
+    class Hear(cqrs.EventHandler[Passed]):
+        async def handle(self, event: Passed) -> None:
+            heard.append(event.line)
+
+    broker = cqrs.MemoryBroker(partitions=1)
+    app = make_consumer(storage, plan, broker, batch_handler=PassBatch)
+    app.events.bind(Passed, Hear)
+    async with app.running(only=["consumers"]):
+        for line in ("a", "b", "poison"):
+            await broker.send(message(line))
+        counts = app.consumers[0].counts
+        await until(lambda: counts["handled"] == 2 and counts["dead_lettered"] == 1)
+    assert ["a", "b"] == heard
+
+
 async def test_a_program_that_consumes_by_itself_names_the_message(storage: LedgerStorage, plan: Plan) -> None:
     """``EventMediator.send(event, message_id=, group=)`` does the same for other people's consumers."""
     app = make_app(storage, plan)

@@ -56,6 +56,12 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield from _database(_server(SERVERS[kind]))
 
 
+@pytest.fixture
+def kafka() -> str:
+    """What ``--broker`` is given for a Kafka, which soon takes a member for dead."""
+    return f"kafka://{_server('TEST_KAFKA_BOOTSTRAP')}?session_timeout_s=6"
+
+
 def _server(variable: str) -> str:
     url = os.environ.get(variable)
     if url:

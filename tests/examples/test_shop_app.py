@@ -13,7 +13,6 @@ from shop import reporting
 from shop.accounts import Account, Tier, tier_for
 from shop.books import Books, MemoryBooks
 from shop.messages import (
-    EVENTS_TOPIC,
     Customer,
     GetRecorded,
     GetTotals,
@@ -277,7 +276,7 @@ async def test_an_event_that_cannot_be_read_is_passed_over(storing: Storing) -> 
     broker = cqrs.MemoryBroker()
     async with both(storing, broker) as (shop, reports):
         await broker.send_many(
-            [cqrs.Envelope(EVENTS_TOPIC, b'{"buyer": "1"}', headers={"ce_type": "PurchaseRecorded"})]
+            [cqrs.Envelope(storing.topic, b'{"buyer": "1"}', headers={"ce_type": "PurchaseRecorded"})]
         )
         await shop.send(purchase(1))
         await until_all_is_sent(storing)

@@ -7,11 +7,14 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from shop.program import main
 
+DEADLINE_S = 120.0
 MORTAL = Path(__file__).with_name("mortal_shop.py")
 #: Named, so that it is so in every run: when events are handled, and before they are taken out of the outbox, so that
 #: all of them come again.
@@ -62,6 +65,7 @@ class Demo:
     """One demo that is started again and again."""
 
     def __init__(self, log: Path, environment: dict[str, str]) -> None:
+        self.log = log
         self._arguments = ["--file", str(log)]
         self._environment = environment
 
@@ -86,6 +90,30 @@ class Demo:
         return subprocess.Popen(command, env=self._environment, stdout=pipe, stderr=pipe, text=True)
 
 
+class Parts:
+    """The demo as three processes, over a broker."""
+
+    def __init__(self, log: Path, environment: dict[str, str], storage: str, broker: str) -> None:
+        self._arguments = ["--file", str(log), "--storage", storage, "--broker", broker, "--only"]
+        self._environment = environment
+
+    def begin(self, stack: ExitStack, moments: dict[str, str]) -> dict[str, subprocess.Popen[str]]:
+        """Start them, one after the other: the first makes the tables, and who consumes is there before who sends."""
+        started = {}
+        for part in ("reports", "relay", "shop"):
+            command = [sys.executable, str(MORTAL), moments.get(part, "0"), *self._arguments, part]
+            # Nobody reads what they complain of: the client of the broker does so when a part has died.
+            process = subprocess.Popen(
+                command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()  # that it has begun
+            started[part] = process
+        return started
+
+
 @pytest.fixture
 def demo(log: Path, plain_environment: dict[str, str]) -> Demo:
     """The demo with that log."""
@@ -101,3 +129,48 @@ def test_killed_at_any_moment_it_goes_on(storage: str, demo: Demo, form: Form) -
 
     assert [-signal.SIGKILL] * len(form.moments) == codes, f"killed at {form.moments}"
     assert (0, expected, "") == demo.run(storage)
+
+
+#: Where each part dies: when a batch is at the broker, and in the outbox too; in the first transaction with events; and
+#: in a later one of the shop.
+OWN_MOMENTS = [
+    {"relay": "DELETE FROM shop_outbox ", "reports": statement, "shop": "UPDATE shop_accounts"}
+    for statement in ("INSERT INTO shop_sales", "INSERT INTO shop_inbox")
+]
+
+
+@pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
+def test_each_of_its_processes_may_be_killed(
+    *,
+    storage: str,
+    kafka: str,
+    demo: Demo,
+    log: Path,
+    plain_environment: dict[str, str],
+) -> None:
+    """Over Kafka, with the relay and the reports in processes of their own: the answer in the end is the same."""
+    _, expected, _ = demo.run("memory")
+    parts = Parts(log, plain_environment, storage, kafka)
+
+    for moments in OWN_MOMENTS:
+        with ExitStack() as stack:
+            codes = {part: process.wait(DEADLINE_S) for part, process in parts.begin(stack, moments).items()}
+        assert dict.fromkeys(moments, -signal.SIGKILL) == codes
+    with ExitStack() as stack:
+        shop = parts.begin(stack, {})["shop"]
+        out, _ = shop.communicate(timeout=DEADLINE_S)
+
+    assert 0 == shop.returncode
+    assert expected == out.partition("The ten best")[2]
+
+
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
+def test_over_a_broker_outside_the_answer_is_the_same(
+    storage: str, kafka: str, demo: Demo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two services in one process, and Kafka between them."""
+    _, expected, _ = demo.run("memory")
+    code = main(["--file", str(demo.log), "--storage", storage, "--broker", kafka])
+
+    assert 0 == code
+    assert expected == capsys.readouterr().out.partition("The ten best")[2]

@@ -39,6 +39,12 @@ def bootstrap() -> str:
     return os.environ.get("TEST_KAFKA_BOOTSTRAP") or _without("TEST_KAFKA_BOOTSTRAP is not set: these need a Kafka")
 
 
+@pytest.fixture(scope="session")
+def without() -> Callable[[str], NoReturn]:
+    """Say what is missing: a test is skipped for it, but not where nobody reads along."""
+    return _without
+
+
 class Kafka:
     """
     A broker, and what tests do with it.

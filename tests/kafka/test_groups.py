@@ -7,13 +7,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.admin import NewPartitions
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import ConsumerStoppedError
 
 import cqrs_core as cqrs
 from cqrs_core.broker import Delivery, Subscription
@@ -220,6 +221,83 @@ async def test_a_client_that_does_not_notice_that_brokers_answer_is_replaced(
 
     assert complaints > 0
     assert b"1" == delivery.envelope.body
+
+
+async def test_a_client_that_was_replaced_is_not_waited_for(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The question that it never answered ends with it, and closes nothing."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+    usual_poll, usual_leave = Member.poll, Member.leave
+    left: dict[Member, asyncio.Event] = {}
+
+    async def poll(self: Member, partitions: Any, *, limit: int, wait_s: float) -> Any:
+        if wait_s and self in left:
+            await left[self].wait()
+            raise ConsumerStoppedError
+        return await usual_poll(self, partitions, limit=limit, wait_s=wait_s)
+
+    async def leave(self: Member) -> None:
+        if self in left:
+            left[self].set()
+        await usual_leave(self)
+
+    async with kafka.open_broker(unavailable_after_s=0.3) as broker:
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        left[subscription._member] = asyncio.Event()  # noqa: SLF001 - nobody else names the client
+        monkeypatch.setattr(Member, "poll", poll)
+        monkeypatch.setattr(Member, "leave", leave)
+        with monkeypatch.context() as patch:
+            patch.setattr(Member, "answered_at", lambda *_: 1)
+            while "broke, and joins it again" not in caplog.text:
+                with suppress(BrokerUnavailable):
+                    await asyncio.wait_for(subscription.receive(1), 30)
+        await broker.send(Envelope(topic, b"1", "key"))
+        (delivery,) = await asyncio.wait_for(subscription.receive(1), 30)
+
+    assert b"1" == delivery.envelope.body
+
+
+async def test_a_subscription_that_is_closed_while_it_joins_again_stays_closed(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client that was to take the place of the broken one leaves, and does not join the group."""
+    topic, group = await kafka.make_topic(1), uuid.uuid4().hex
+    usual_connect, usual_leave = Member.connect, Member.leave
+    connected, may_go_on = asyncio.Event(), asyncio.Event()
+    open_members: set[Member] = set()
+    joined: list[Member] = []
+
+    async def connect(self: Member) -> None:
+        await usual_connect(self)
+        open_members.add(self)
+        connected.set()
+        await may_go_on.wait()
+
+    async def leave(self: Member) -> None:
+        await usual_leave(self)
+        open_members.discard(self)
+
+    async with kafka.open_broker(unavailable_after_s=0.3) as broker:
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        monkeypatch.setattr(Member, "connect", connect)
+        monkeypatch.setattr(Member, "leave", leave)
+        monkeypatch.setattr(Member, "join", lambda self, *_: joined.append(self))
+        monkeypatch.setattr(Member, "answered_at", lambda *_: 1)
+
+        async def receive() -> None:
+            while True:
+                with suppress(BrokerUnavailable):
+                    await subscription.receive(1)
+
+        receiving = asyncio.ensure_future(receive())
+        await asyncio.wait_for(connected.wait(), 30)
+        await subscription.close()
+        may_go_on.set()
+        with pytest.raises(SubscriptionClosed):
+            await asyncio.wait_for(receiving, 30)
+
+    assert (set(), []) == (open_members, joined)
 
 
 async def test_a_static_member_is_restarted_without_a_rebalance(kafka: Any) -> None:

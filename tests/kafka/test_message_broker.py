@@ -11,8 +11,9 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.bootstrap import bootstrap
-from cqrs_core.errors import BrokerUnavailable, InvalidOption
-from cqrs_kafka import KafkaMessageBroker, Message, kafka_producer_factory
+from cqrs_core.envelope import Envelope
+from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption
+from cqrs_kafka import KafkaBroker, KafkaMessageBroker, KafkaProducer, Message, kafka_producer_factory
 
 
 class Joined(cqrs.Response):
@@ -94,6 +95,31 @@ def test_it_is_used_on_one_loop_after_the_other(kafka: Any) -> None:
 
     asyncio.run(main())
     asyncio.run(main())
+
+
+async def test_who_has_not_started_a_broker_does_not_stop_it(kafka: Any) -> None:
+    """Others may use the same: each producer stops once what it has started, and can be started again."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        producer = KafkaProducer(broker)
+        await producer.stop()
+        await broker.send(Envelope(topic, b"1", "key"))
+        await producer.start()
+        await producer.stop()
+        await producer.stop()
+        await broker.send(Envelope(topic, b"2", "key"))
+        await producer.produce(topic, {"a": 1})
+        await producer.stop()
+        await broker.send(Envelope(topic, b"3", "key"))
+
+
+async def test_a_producer_that_is_stopped_while_it_connects_is_stopped(kafka: Any) -> None:
+    broker = KafkaBroker(kafka.bootstrap)
+    producer = KafkaProducer(broker)
+    await asyncio.gather(producer.start(), producer.stop())
+
+    with pytest.raises(BrokerNotStarted):
+        await broker.send_many([])
 
 
 async def test_a_broker_that_is_away_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:

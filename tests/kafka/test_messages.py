@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.record.util import calc_crc32c
 
 from cqrs_core.broker import SendStatus
@@ -19,6 +20,8 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, MessageRefused
 from cqrs_kafka import KafkaBroker, KafkaSettings
 from cqrs_kafka.errors import UnknownTopic
+from cqrs_kafka.member import Member
+from cqrs_kafka.producers import Producer
 
 LOST = "Messages are lost: offset 5 of "
 
@@ -64,7 +67,8 @@ async def test_what_the_topic_does_not_take_is_found_out_message_by_message(kafk
         ("no topic", {}, "that is no name of a topic"),
         ("..", {}, "that is no name of a topic"),
         ("x" * 250, {}, "that is no name of a topic"),
-        ("fine", {"\udcff": "x"}, "the name of a header is no text"),
+        ("fine", {"\udcff": "x"}, "its key or a header is no text"),
+        ("fine", {"x": "\ud800"}, "its key or a header is no text"),
         ("fine", {"large": "x" * 2_000_000}, "and max_message_bytes is 1048576"),
     ],
 )
@@ -77,6 +81,18 @@ async def test_what_nobody_would_take_is_refused_for_good(
             await broker.send(Envelope(topic, b"", "key", headers))
 
     assert caught.value.is_permanent
+
+
+async def test_a_key_that_is_no_text_is_refused_alone(kafka: Any) -> None:
+    """A surrogate that stands for no byte cannot be written; other messages of the call are sent."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        sent = [Envelope(topic, b"1", "\ud800"), Envelope(topic, b"2", "\udcff"), Envelope(topic, b"3", "key")]
+        outcomes = await broker.send_many(sent)
+
+    expected = [SendStatus.PERMANENT, SendStatus.DELIVERED, SendStatus.DELIVERED]
+    assert expected == [outcome.status for outcome in outcomes]
+    assert "its key or a header is no text" in str(outcomes[0].error)
 
 
 async def test_a_compacted_topic_takes_no_message_without_a_key(kafka: Any) -> None:
@@ -102,6 +118,71 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
     assert [b"0", b"1", b"10", b"2", b"3"] == sorted(delivery.envelope.body for delivery in deliveries)
     told = [vars(record)["offset"] for record in caplog.records if "is left out" in record.message]
     assert [4, 5, 6, 7, 8, 9] == told
+
+
+async def test_what_the_client_had_read_of_another_partition_is_not_lost_with_it(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka gives nothing of what it has read when it comes to such a record, and goes on behind it everywhere."""
+    topic, group = await kafka.make_topic(2), uuid.uuid4().hex
+    usual = Fetcher.fetched_records
+
+    async def both_at_once(self: Any, *arguments: Any, **options: Any) -> Any:
+        found = self._records
+        if not is_read:
+            await kafka.until(lambda: len(found) == 2)
+            found.move_to_end(TopicPartition(topic, 0))
+            is_read.append(True)
+        return await usual(self, *arguments, **options)
+
+    is_read: list[bool] = []
+    async with kafka.open_broker() as broker:
+        await (await kafka.subscribe(broker, topic, group=group)).close()
+        subscription = await kafka.subscribe(broker, topic, group=group)
+        await _send_unreadable(kafka.bootstrap, topic)
+        await _send_to(kafka.bootstrap, topic, 1, b"other")
+        monkeypatch.setattr(Fetcher, "fetched_records", both_at_once)
+        bodies: list[bytes] = []
+        while len(bodies) < 5:
+            bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
+
+    assert [b"0", b"1", b"2", b"3", b"other"] == sorted(bodies)
+
+
+async def test_an_error_that_nobody_foresaw_leaves_no_message_out(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it comes: it is told, and what was to be read is read when it comes no more."""
+    topic = await kafka.make_topic(1)
+    usual = Member.poll
+    fails = [ZeroDivisionError()] * 6
+
+    async def poll(self: Member, *arguments: Any, **options: Any) -> Any:
+        if fails:
+            raise fails.pop()
+        return await usual(self, *arguments, **options)
+
+    told = []
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        await broker.send_many([Envelope(topic, b"%d" % number, "key") for number in range(5)])
+        monkeypatch.setattr(Member, "poll", poll)
+        bodies: list[bytes] = []
+        while len(bodies) < 5:
+            try:
+                bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
+            except BrokerUnavailable as error:
+                told.append(str(error))
+
+    assert [b"%d" % number for number in range(5)] == bodies
+    assert [f"Kafka at {kafka.bootstrap}: ZeroDivisionError()."] * 6 == told
+
+
+async def _send_to(bootstrap: str, topic: str, partition: int, body: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, body, partition=partition)
+    finally:
+        await producer.stop()
 
 
 async def _send_unreadable(bootstrap: str, topic: str) -> None:
@@ -219,6 +300,25 @@ async def test_messages_without_a_key_go_everywhere(kafka: Any) -> None:
             deliveries += await subscription.receive(10)
 
     assert 3 == len({delivery.partition for delivery in deliveries})
+
+
+async def test_messages_without_a_key_go_to_partitions_that_were_made_later(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the client learns of them: here it knows of two at first, and then of all four."""
+    topic = await kafka.make_topic(4)
+    async with kafka.open_broker() as broker:
+        subscription = await kafka.subscribe(broker, topic)
+        with monkeypatch.context() as patch:
+            patch.setattr(Producer, "known_partitions", lambda *_: [0, 1])
+            await broker.send_many([Envelope(topic, b"before")] * 2)
+        await broker.send_many([Envelope(topic, b"after")] * 4)
+        deliveries: list[Any] = []
+        while len(deliveries) < 6:
+            deliveries += await asyncio.wait_for(subscription.receive(10), 30)
+
+    after = [delivery.partition for delivery in deliveries if delivery.envelope.body == b"after"]
+    assert [f"{topic}/{number}" for number in range(4)] == sorted(after)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])

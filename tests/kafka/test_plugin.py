@@ -14,6 +14,7 @@ import cqrs_kafka
 from cqrs_core.errors import InvalidOption
 from cqrs_kafka import KafkaBroker, KafkaSettings
 from cqrs_kafka.plugin import cqrs_backends, open_broker
+from cqrs_kafka.settings import settings_of
 
 # A plug-in is found by its entry point, with pluggy; what stands in a URL is the core's part, and tested there.
 
@@ -67,6 +68,19 @@ def test_every_setting_is_an_option_of_the_url() -> None:
     assert settings.keys() == options.keys()
     told = {name: default for name, default in options.items() if default != ""}
     assert told == {name: settings[name] for name in told}
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [("kafka://me:secret@one", {}), ("kafka://one", {"username": "me", "password": "secret"})],
+)
+def test_a_user_is_told_to_the_broker_wherever_it_is_named(address: str, options: Any) -> None:
+    """In the address, or as options: unless it is said otherwise, without encryption."""
+    settings = settings_of(address, **options)
+
+    assert ("me", "SASL_PLAINTEXT") == (settings.username, settings.security_protocol)
+    assert "SASL_SSL" == settings_of(address, security_protocol="SASL_SSL", **options).security_protocol
+    open_broker(address, **options)
 
 
 @pytest.mark.parametrize(

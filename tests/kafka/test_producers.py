@@ -43,6 +43,28 @@ class Answering(Broken):
         return future
 
 
+class Hesitating(Broken):
+    """The first batches are not taken, but that is said only when the test lets it be said."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.asked, self.may_fail = asyncio.Event(), asyncio.Event()
+
+    async def fail(self) -> Any:
+        self.asked.set()
+        await self.may_fail.wait()
+        raise self._error
+
+
+class GivingUp(Broken):
+    """The first batches are taken, and then nobody answers for them any more."""
+
+    async def fail(self) -> Any:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return future
+
+
 async def test_what_a_producer_does_not_take_goes_with_the_next(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has not left: nobody has to know."""
     topic = await kafka.make_topic(1)
@@ -115,6 +137,36 @@ async def test_who_waits_while_a_broker_is_stopped_is_told(kafka: Any, monkeypat
     (outcome,) = await sending
 
     assert SendStatus.UNAVAILABLE is outcome.status
+
+
+async def test_what_no_producer_takes_is_settled_when_the_broker_is_stopped(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put back to be sent by the next one, and there is no next one: whoever waits for it is told."""
+    topic = await kafka.make_topic(1)
+    broker = KafkaBroker(kafka.bootstrap)
+    await broker.start()
+    hesitating = Hesitating(monkeypatch, "send", ProducerClosed(), times=1_000)
+    sending = asyncio.ensure_future(broker.send_many([Envelope(topic, b"1", "key")]))
+    await asyncio.wait_for(hesitating.asked.wait(), 30)
+    stopping = asyncio.ensure_future(broker.stop())
+    await asyncio.sleep(0)  # it has settled what waits
+    hesitating.may_fail.set()
+    await stopping
+    (outcome,) = await asyncio.wait_for(sending, 10)
+
+    assert SendStatus.UNAVAILABLE is outcome.status
+
+
+async def test_what_the_client_gave_up_may_have_arrived(kafka: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A confirmation that was cancelled is none."""
+    topic = await kafka.make_topic(1)
+    async with kafka.open_broker() as broker:
+        GivingUp(monkeypatch, "send", ProducerClosed())
+        (outcome,) = await broker.send_many([Envelope(topic, b"1", "key")])
+
+    assert SendStatus.UNKNOWN is outcome.status
+    assert "the client gave it up." in str(outcome.error)
 
 
 async def test_two_that_start_a_broker_at_once_share_it(kafka: Any) -> None:

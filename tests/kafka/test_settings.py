@@ -87,6 +87,7 @@ def test_no_password_is_shown() -> None:
         ({"security_protocol": "SASL_SSL", "username": "me"}, "It must be given, and a password, for PLAIN"),
         ({"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"}, "token_provider is None"),
         ({"servers": ()}, "It must be at least one 'host:port'"),
+        ({"servers": "me:secret@kafka"}, "servers is '...'. It must be a tuple of 'host:port', not a text"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(options: dict[str, Any], text: str) -> None:
@@ -94,6 +95,15 @@ def test_settings_that_mean_nothing_are_refused(options: dict[str, Any], text: s
         KafkaSettings(**{"servers": ("one",), **options})
 
     assert text in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_not_used_needs_nothing() -> None:
+    """A mechanism of SASL where nobody is asked who they are: aiokafka would look for its library, or its tokens."""
+    for mechanism in ("GSSAPI", "OAUTHBEARER"):
+        assert (
+            "PLAIN" == connection_options(KafkaSettings(servers=("one",), sasl_mechanism=mechanism))["sasl_mechanism"]
+        )
 
 
 def test_a_user_is_named_once() -> None:

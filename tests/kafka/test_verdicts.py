@@ -6,6 +6,7 @@ import pytest
 from aiokafka import errors as kafka
 
 from cqrs_core.broker import SendStatus
+from cqrs_kafka.patience import TooSlow
 from cqrs_kafka.verdicts import is_about_one, verdict
 
 
@@ -36,3 +37,7 @@ def test_only_what_the_broker_refused_is_refused(error: Exception, status: SendS
     assert outcome.error is not None
     assert error is outcome.error.__cause__
     assert type(error).__name__ in str(outcome.error)
+
+
+def test_how_long_nobody_answered_is_told() -> None:
+    assert "no answer within 30 s." in str(verdict("orders", TooSlow("no answer within 30 s")).error)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -55,6 +57,27 @@ def test_what_cannot_be_had_is_an_error_of_the_service(tmp_path: Path, origin: P
 
     with pytest.raises(ServiceError, match="1 files could not be downloaded to .*No such file"):
         downloads.fetch({origin.as_uri(): digest(b"content")}, tmp_path / "cache")
+
+
+def test_a_download_that_breaks_off_is_an_error_of_the_service(tmp_path: Path) -> None:
+    """The server says that ten bytes come, and ends after five."""
+
+    class BreakOff(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"12345")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), BreakOff) as server:
+        serving = Thread(target=server.handle_request)
+        serving.start()
+        with pytest.raises(ServiceError, match="1 files could not be downloaded to .*IncompleteRead"):
+            downloads.fetch({f"http://127.0.0.1:{server.server_port}/some.jar": digest(b"1234567890")}, tmp_path)
+        serving.join()
 
 
 @pytest.mark.parametrize(

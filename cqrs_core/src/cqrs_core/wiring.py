@@ -165,10 +165,11 @@ class HandlerSource:
     @asynccontextmanager
     async def resolving(self) -> AsyncIterator[Resolve]:
         """Open a scope, if the container has such, and give the resolver of it; for where time does not matter."""
-        if self.open_scope is None:
+        open_scope = self.open_scope
+        if open_scope is None:
             yield self.resolver()
             return
-        scope = self.open_scope()
+        scope = open_scope()
         try:
             yield self.resolver(scope)
         except BaseException as error:

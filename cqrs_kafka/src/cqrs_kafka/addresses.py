@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
+from cqrs_core.errors import InvalidOption
 from cqrs_kafka.errors import InvalidKafkaUrl
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def parse_servers(servers: Iterable[str]) -> tuple[str, ...]:
     Check a list of ``host:port``, and fill in the port that Kafka has usually.
 
     Raises:
-        InvalidKafkaUrl: One of them is none.
+        InvalidOption: It is no list, or one of them is no server.
     """
+    if isinstance(servers, str):  # each letter would be a server; it is not shown, for there may be a password in it
+        raise InvalidOption("servers", "...", "a tuple of 'host:port', not a text")
     found = tuple(_server(server.strip()) for server in servers)
     if not found:
         raise _invalid("at least one 'host:port'")

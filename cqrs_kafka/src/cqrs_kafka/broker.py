@@ -34,6 +34,7 @@ class KafkaBroker:
     Raises:
         InvalidOption: It is none of these.
         CompressionMissing: The library for the compression is not installed.
+        KerberosMissing: The library for Kerberos is not installed.
     """
 
     is_durable = True
@@ -56,8 +57,10 @@ class KafkaBroker:
         As :meth:`cqrs_core.broker.Broker.start`; several may start it, each stops it once.
 
         Raises:
-            BrokerUnavailable: No broker answers within ``unavailable_after_s``.
+            BrokerUnavailable: No broker answers within ``unavailable_after_s``. Each is then asked for its reason, all
+                together, for a second at least.
             AccessDenied: It does not accept the user.
+            InvalidOption: A file for TLS cannot be read, or holds something else.
         """
         if self._loop is not asyncio.get_running_loop():
             self._forget()  # what another loop left, which has ended

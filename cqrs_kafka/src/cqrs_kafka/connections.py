@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -65,32 +67,59 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
         "retry_backoff_ms": round(RETRY_BACKOFF_S * 1000),
         "security_protocol": settings.security_protocol,
         "ssl_context": _ssl_context(settings) if settings.uses_tls else None,
-        "sasl_mechanism": settings.sasl_mechanism,
+        # aiokafka looks for what a mechanism needs, used or not.
+        "sasl_mechanism": settings.sasl_mechanism if settings.uses_sasl else "PLAIN",
         "sasl_plain_username": settings.username,
         "sasl_plain_password": settings.password,
         "sasl_oauth_token_provider": settings.token_provider,
     }
 
 
-async def why_unavailable(settings: KafkaSettings) -> BrokerUnavailable | AccessDenied:
-    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone."""
+def unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnavailable:
+    """Say what is wrong with the brokers of *settings*: a sentence, or the client's error."""
+    text = problem if isinstance(problem, str) else f"{str(problem) or repr(problem)}."
+    return BrokerUnavailable(f"Kafka at {', '.join(settings.servers)}: {text}")
+
+
+async def why_unavailable(settings: KafkaSettings, within_s: float) -> BrokerUnavailable | AccessDenied:
+    """Find out what keeps brokers from being reached: aiokafka tells it to its log alone. All are asked together."""
     options = connection_options(settings)
     servers = options.pop("bootstrap_servers")
     del options["retry_backoff_ms"]
-    problems: list[str] = []
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        connecting = create_conn(host.strip("[]"), int(port), **options)
-        try:
-            connection = await within(settings.unavailable_after_s, connecting)
-        except _DENIALS as error:
-            return AccessDenied(f"{error}.")
-        except (KafkaError, OSError, TooSlow) as error:
-            problems.append(f"{server}: {error}")
-        else:
-            connection.close()
-            problems.append(f"{server}: it has only just answered")
-    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(problems)}.")
+    asking = [_problem_of(server, within_s, options, uses_sasl=settings.uses_sasl) for server in servers]
+    problems = await asyncio.gather(*asking)
+    for problem in problems:
+        if isinstance(problem, AccessDenied):
+            return problem
+    return BrokerUnavailable(f"Kafka cannot be reached. {'; '.join(map(str, problems))}.")
+
+
+async def _problem_of(server: str, within_s: float, options: dict[str, Any], *, uses_sasl: bool) -> str | AccessDenied:
+    host, _, port = server.rpartition(":")
+    try:
+        connection = await within(within_s, create_conn(host.strip("[]"), int(port), **options))
+    except _DENIALS as error:
+        return AccessDenied(f"{error}.")
+    except TooSlow:
+        problem = f"no answer within {within_s:.0f} s"
+    except ssl.SSLCertVerificationError as error:
+        problem = (
+            f"its certificate is not trusted: {error.verify_message.rstrip('.')}. Name the authority that signed it, "
+            "as tls_ca_file, and the server as the certificate does"
+        )
+    except KafkaConnectionError:
+        problem = (
+            "it closes the connection. Perhaps it expects another security_protocol, or a certificate that it trusts "
+            "(tls_cert_file)"
+        )
+    except (KafkaError, OSError) as error:
+        problem = str(error)
+    else:
+        await asyncio.wait({connection.close()}, timeout=within_s)
+        problem = "it has only just answered"
+        if not uses_sasl:
+            problem = "it answers, and then lets nobody in. Perhaps it wants to know who asks (SASL_SSL, and a user)"
+    return f"{server}: {problem}"
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
@@ -101,7 +130,12 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.tls_ca_file)
         option = "tls_cert_file"
         if settings.tls_cert_file is not None:
-            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+            context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password=_refuse_to_ask)
     except OSError as error:
         raise InvalidOption(option, getattr(settings, option), f"a file in PEM that can be read ({error})") from error
     return context
+
+
+def _refuse_to_ask() -> str:
+    """Keep a program from waiting at its start for somebody to type."""
+    raise InvalidOption("tls_key_file", "a key with a passphrase", "one without, or an ssl_context instead of files")

@@ -56,14 +56,18 @@ class Intake:
         """List the partitions of which something may be handed out."""
         return [progress.partition for progress in self._owned.values() if progress.is_wanted] or NOTHING
 
-    async def poll(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
+    async def poll(self, wanted: Sequence[TopicPartition], limit: int, *, wait_s: float = 0.0) -> bool:
         """
-        Ask for what has come already, and does not have to be waited for; gives whether there was anything.
+        Ask for messages, and hold what has come; gives whether there was anything.
+
+        Args:
+            wait_s: How long it is waited for some; unless given, only what has come already is taken.
 
         Raises:
             Exception: Whatever aiokafka makes of what came.
         """
-        records = await self.member.poll(wanted, limit=limit, wait_s=0)
+        # Held at once: between two steps, another poll might find what comes after it.
+        records = await self.member.poll(wanted, limit=limit, wait_s=wait_s)
         self.hold(records)
         return bool(records)
 
@@ -74,23 +78,18 @@ class Intake:
         Raises:
             Exception: As :meth:`poll`.
         """
+        loop = asyncio.get_running_loop()
         if self._polling is None:
-            self._polling = asyncio.get_running_loop().create_task(self._poll_and_hold(wanted, limit))
-        changing = asyncio.get_running_loop().create_task(self.change.wait())
+            self._polling = loop.create_task(self.poll(wanted, limit, wait_s=_POLL_S))
+        polling, changing = self._polling, loop.create_task(self.change.wait())
         try:
-            await asyncio.wait({self._polling, changing}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({polling, changing}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             changing.cancel()  # but not the other: what it finds is held for the next call
-        if not self._polling.done():
+        if not polling.done():
             return changing.done()
-        polled, self._polling = self._polling, None
-        return polled.result()
-
-    async def _poll_and_hold(self, wanted: Sequence[TopicPartition], limit: int) -> bool:
-        # Held at once: between two steps, another poll might find what comes after it.
-        records = await self.member.poll(wanted, limit=limit, wait_s=_POLL_S)
-        self.hold(records)
-        return bool(records)
+        self._polling = None
+        return polling.cancelled() or polling.result()  # cancelled by close(): that is a change
 
     def hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         """Keep *records*, of each partition in its order."""
@@ -104,8 +103,9 @@ class Intake:
                 progress.held.append(Delivery(envelope_of(record), progress.name, position))
 
     async def close(self) -> None:
-        """Ask for nothing more."""
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.wait({self._polling})
-            look_at(self._polling)
+        """Ask this member for nothing more."""
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.wait({polling})
+            look_at(polling)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
-from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import connection_options
+from cqrs_kafka.connections import connection_options, unavailable
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -230,4 +229,4 @@ class Member:
         try:
             return await within(self._settings.unavailable_after_s, question)
         except (KafkaError, OSError, TooSlow) as error:
-            raise BrokerUnavailable(f"Kafka at {', '.join(self._settings.servers)}: {error}.") from error
+            raise unavailable(self._settings, error) from error

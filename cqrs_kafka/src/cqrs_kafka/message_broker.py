@@ -78,7 +78,7 @@ class KafkaProducer:
         self._delay_s = retry_delay
         self._serializer = value_serializer
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._starting: asyncio.Lock | None = None
+        self._starting = asyncio.Lock()
         self._is_started = False
 
     async def produce(
@@ -126,19 +126,23 @@ class KafkaProducer:
         Raises:
             BrokerUnavailable: No broker answers.
         """
-        loop = asyncio.get_running_loop()
-        if self._starting is None or self._loop is not loop:
-            self._starting, self._loop = asyncio.Lock(), loop
-            self._is_started = False
-        async with self._starting:
+        async with self._one_at_a_time():
             if not self._is_started:
                 await self.broker.start()
                 self._is_started = True
 
     async def stop(self) -> None:
-        """Disconnect; the next message connects again."""
-        self._starting = None
-        await self.broker.stop()
+        """Disconnect, if it is connected on this loop; the next message connects again."""
+        async with self._one_at_a_time():
+            if self._is_started:
+                self._is_started = False
+                await self.broker.stop()
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # what was started on another one has ended with it
+            self._starting, self._loop, self._is_started = asyncio.Lock(), loop, False
+        return self._starting
 
     def _written(self, message: Any) -> bytes:  # noqa: ANN401 - as above
         if self._serializer is not None:
@@ -161,9 +165,8 @@ class KafkaMessageBroker:
     is_durable = True
     keeps_order_after_failure = True
 
-    def __init__(self, producer: KafkaProducer, aiokafka_log_level: str = "ERROR") -> None:
+    def __init__(self, producer: KafkaProducer, aiokafka_log_level: str = "ERROR") -> None:  # noqa: ARG002 - as promised
         self._producer = producer
-        self._level = aiokafka_log_level
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._producer.broker!r})"
@@ -230,7 +233,7 @@ def kafka_producer_factory(
     settings = KafkaSettings(
         servers=parse_servers(dsn.split(",")),
         security_protocol=security_protocol,
-        sasl_mechanism=sasl_mechanism if security_protocol.startswith("SASL") else "PLAIN",
+        sasl_mechanism=sasl_mechanism,
         ssl_context=ssl_context,
         username=user,
         password=password,

@@ -86,16 +86,17 @@ class Call:
 
 def packed(call: Call, index: int, envelope: Envelope, settings: KafkaSettings) -> Parcel | None:
     """Make a message ready; ``None`` if nobody would take it, and then its outcome is noted."""
-    key = None if envelope.key is None else encoded(envelope.key)
-    problem = None
+    key: bytes | None = None
     headers: list[tuple[str, bytes]] = []
+    problem = None
     if not _TOPIC.match(envelope.topic):
         problem = "that is no name of a topic: up to 249 letters of ASCII, digits, '.', '_' and '-'."
     else:
         try:
+            key = None if envelope.key is None else encoded(envelope.key)
             headers = headers_of(envelope.headers)
         except UnicodeEncodeError as error:
-            problem = f"the name of a header is no text: {error}."
+            problem = f"its key or a header is no text: {error}."
         else:
             size = size_of(key, envelope.body, headers)
             if size > settings.max_message_bytes:

@@ -52,11 +52,10 @@ def open_broker(
     Raises:
         InvalidOption: They mean nothing, or do not fit together.
         CompressionMissing: The library for the compression is not installed.
+        KerberosMissing: The library for Kerberos is not installed.
     """
     options = {name: value for name, value in locals().items() if name != "address" and value != ""}
     from cqrs_kafka.broker import KafkaBroker  # noqa: PLC0415 - a plug-in imports aiokafka when it is used
     from cqrs_kafka.settings import settings_of  # noqa: PLC0415 - as above
 
-    if "username" in options:
-        options.setdefault("security_protocol", "SASL_PLAINTEXT")
     return KafkaBroker(settings_of(address, **options))

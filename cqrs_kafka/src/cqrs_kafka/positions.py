@@ -119,6 +119,12 @@ class Positions:
             if progress is not None:
                 progress.committed = offset
 
+    def rewind(self) -> None:
+        """Go on behind what was received: with an error, the client loses what it has read of other partitions."""
+        for progress in self._owned.values():
+            if progress.next_offset is not None and self.member.is_assigned(progress.partition):
+                self.member.seek(progress.partition, progress.next_offset)
+
     async def begin_anew(self, lost: Mapping[TopicPartition, int]) -> None:
         """
         Go on with the oldest message that is kept, where the one that comes next is kept no more.

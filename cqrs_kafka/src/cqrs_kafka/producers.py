@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, why_unavailable
+from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STOP_S = 2.0
+#: So long at least, brokers that did not let us in are asked why.
+_WHY_S = 1.0
 _NO_LEADER = (None, -1)
 
 
@@ -54,7 +56,7 @@ class Producer:
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise BrokerUnavailable(f"Kafka at {', '.join(self._settings.servers)}: {error}.") from error
+                raise unavailable(self._settings, error) from error
             raise
 
     def known_partitions(self, topic: str) -> list[int] | None:
@@ -165,10 +167,12 @@ class Supply:
             BrokerUnavailable: No broker answers.
             AccessDenied: It does not accept the user.
         """
+        now = asyncio.get_running_loop().time
+        until = now() + self._settings.unavailable_after_s
         try:
-            self.current = await self._make(self._settings.unavailable_after_s)
+            self.current = await self._make(until - now())
         except BrokerUnavailable as error:
-            raise await why_unavailable(self._settings) from error
+            raise await why_unavailable(self._settings, max(_WHY_S, until - now())) from error
 
     async def get(self, until: float) -> Producer | None:
         """Give a producer that is started; ``None`` if there is none at the time *until* of the loop, or ever again."""

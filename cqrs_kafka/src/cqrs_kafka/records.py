@@ -34,7 +34,7 @@ def headers_of(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
     for name in headers:
         if not name.isascii():
             name.encode()
-    return [(name, value.encode("utf-8", "surrogateescape")) for name, value in headers.items()]
+    return [(name, encoded(value)) for name, value in headers.items()]
 
 
 def size_of(key: bytes | None, body: bytes, headers: list[tuple[str, bytes]]) -> int:
@@ -56,6 +56,6 @@ def envelope_of(record: Any) -> Envelope:  # noqa: ANN401 - aiokafka's ConsumerR
     return Envelope(
         record.topic,
         record.value or b"",
-        None if key is None else key.decode("utf-8", "surrogateescape"),
+        None if key is None else decoded(key),
         {name: decoded(value or b"") for name, value in record.headers},
     )

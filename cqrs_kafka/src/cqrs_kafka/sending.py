@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from itertools import cycle
+from collections import defaultdict, deque
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from cqrs_kafka import verdicts
-from cqrs_kafka.connections import RETRY_BACKOFF_S
+from cqrs_kafka.connections import RETRY_BACKOFF_S, unavailable
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.partitions import partition_of
 from cqrs_kafka.patience import TooSlow, look_at, within
@@ -61,7 +61,7 @@ class Sender:
         self._settings = settings
         self._supply = Supply(settings)
         self._lanes: dict[TopicPartition, Lane] = {}
-        self._turns: dict[str, Iterator[int]] = {}
+        self._turns: defaultdict[str, Iterator[int]] = defaultdict(count)
         self._loop = asyncio.get_running_loop()
 
     async def start(self) -> None:
@@ -114,7 +114,7 @@ class Sender:
         """Disconnect, and settle what is not done."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
-            self._give_up(lane.parcels, verdicts.unavailable(f"Kafka: {_STOPPED}"))
+            self._give_up(lane.parcels, self._unavailable(_STOPPED))
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_S)
             for task in late:
@@ -137,9 +137,7 @@ class Sender:
 
     def _enqueue(self, parcel: Parcel, partitions: list[int]) -> None:
         if parcel.key is None:
-            if parcel.topic not in self._turns or len(partitions) == 1:
-                self._turns[parcel.topic] = cycle(partitions)
-            number = next(self._turns[parcel.topic])
+            number = partitions[next(self._turns[parcel.topic]) % len(partitions)]
         else:
             number = partitions[partition_of(parcel.key, len(partitions))]
         partition = TopicPartition(parcel.topic, number)
@@ -158,6 +156,7 @@ class Sender:
             logger.exception("Sending to %s failed in a way that is not foreseen.", lane.partition)
             self._give_up(lane.parcels, self._unavailable("its client broke; see the log."))
         finally:
+            self._give_up(lane.parcels, self._unavailable(_STOPPED))  # what was put back after stop() had looked
             lane.task = None
             del self._lanes[lane.partition]
 
@@ -224,7 +223,7 @@ class Sender:
         done, _ = await asyncio.wait({sending}, timeout=max(0.0, deadline - self._loop.time()))
         if not done:
             return TooSlow(f"no answer within {self._settings.delivery_timeout_s:g} s")
-        return None if sending.cancelled() else _exception_of(sending)
+        return TooSlow("the client gave it up") if sending.cancelled() else _exception_of(sending)
 
     @staticmethod
     def _give_up(parcels: deque[Parcel] | list[Parcel], outcome: SendOutcome) -> None:
@@ -233,7 +232,7 @@ class Sender:
         parcels.clear()
 
     def _unavailable(self, problem: str) -> SendOutcome:
-        return verdicts.unavailable(f"Kafka at {', '.join(self._settings.servers)}: {problem}")
+        return verdicts.unavailable(unavailable(self._settings, problem))
 
 
 class _NotHandedOver(Exception):

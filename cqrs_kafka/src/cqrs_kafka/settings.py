@@ -125,7 +125,9 @@ _LONGEST_S = 86_400.0
 
 def settings_of(url: str, **options: object) -> KafkaSettings:
     """
-    Make settings of a URL and options of :class:`KafkaSettings`; who names a user in the URL is asked for by SASL.
+    Make settings of a URL and options of :class:`KafkaSettings`.
+
+    A user, in the URL or as an option, is told to the broker by ``SASL_PLAINTEXT`` unless there is another protocol.
 
     Raises:
         InvalidOption: They mean nothing.
@@ -135,6 +137,7 @@ def settings_of(url: str, **options: object) -> KafkaSettings:
         if options.get("username") or options.get("password"):
             raise InvalidOption("username", "...", "either in the address or an option")
         options |= {"username": address.username, "password": address.password}
+    if options.get("username"):
         options.setdefault("security_protocol", "SASL_PLAINTEXT")
     return KafkaSettings(servers=address.servers, **options)  # type: ignore[arg-type] # they are checked there
 

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
+from cqrs_kafka.connections import unavailable
 from cqrs_kafka.errors import AccessDenied, UnknownTopic
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
@@ -20,7 +21,7 @@ from cqrs_kafka.progress import Progress
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from cqrs_core.broker import Delivery, OnRevoked, SendOutcome
     from cqrs_kafka.settings import KafkaSettings
@@ -167,7 +168,7 @@ class KafkaSubscription:
         except BrokerUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - it is looked at
-            await self._recover(error, wanted)
+            await self._recover(error)
 
     async def _check_answers(self, wanted: Sequence[TopicPartition]) -> None:
         """
@@ -184,31 +185,32 @@ class KafkaSubscription:
             silent_s = self._positions.silent_s(wanted)
         if silent_s <= patience_s:
             return
-        error = BrokerUnavailable(f"Kafka: the group {self._group!r} has had no answer for {silent_s:.0f} s.")
+        error = unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
         if silent_s <= _STALLED * patience_s:
             raise error
         await self._join_again(error)  # if there are brokers again, it is the client that does not notice
 
-    async def _recover(self, error: Exception, wanted: Iterable[TopicPartition]) -> None:
+    async def _recover(self, error: Exception) -> None:
         """
         Do what can be done about *error*, so that the next poll goes on.
 
         Raises:
             BrokerUnavailable: Nothing but to try again later.
         """
+        if not self._is_open:
+            return  # its client has ended, and says so
+        self._positions.rewind()
         if isinstance(error, kafka.OffsetOutOfRangeError):
             await self._positions.begin_anew(error.args[0])
         elif isinstance(error, kafka.NoOffsetForPartitionError):
             await self._settle()
-        elif isinstance(error, kafka.ConsumerStoppedError):
-            self._is_open = False
-        elif isinstance(error, kafka.KafkaError):
-            if self._member.is_broken:
-                await self._join_again(error)
-                return
-            raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
+        elif isinstance(error, UnicodeDecodeError):
+            with contextlib.suppress(kafka.KafkaError):  # the next poll meets it, too
+                await step_over(self._member, list(self._owned.values()), error, self._intake.hold)
+        elif self._member.is_broken:
+            await self._join_again(error)
         else:
-            await step_over(self._member, wanted, error, self._intake.hold)
+            raise unavailable(self._settings, error) from error
 
     async def _join_again(self, error: Exception) -> None:
         """
@@ -216,19 +218,24 @@ class KafkaSubscription:
 
         Raises:
             BrokerUnavailable: No broker answers.
+            SubscriptionClosed: It was closed meanwhile.
         """
         member = Member(self._settings, self._group)
         try:
             await member.connect()
+            logger.warning("A consumer of the group %r broke, and joins it again.", self._group, exc_info=error)
+            await self._intake.close()
+            await self._revoke(())
+            if not self._is_open:
+                raise SubscriptionClosed(self._group)
         except BaseException:
             await member.leave()
             raise
-        logger.warning("A consumer of the group %r broke, and joins it again.", self._group, exc_info=error)
-        await self._revoke(())
         broken, self._member = self._member, member
         self._positions.member = self._intake.member = member
         await broken.leave()
-        member.join(self._topics, Listener(self._revoke, self._assign))
+        if self._is_open:
+            member.join(self._topics, Listener(self._revoke, self._assign))
 
     # Partitions come and go -------------------------------------------------------------------------------------------
 
@@ -287,9 +294,9 @@ class KafkaSubscription:
             except kafka.TopicAuthorizationFailedError as error:
                 raise AccessDenied(f"this user may not read {', '.join(self._topics)}.") from error
             except kafka.KafkaError as error:
-                raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}.") from error
+                raise unavailable(self._settings, error) from error
             if self._loop.time() > until:
-                raise BrokerUnavailable(f"Kafka: the group {self._group!r} did not let a new member in.")
+                raise unavailable(self._settings, f"the group {self._group!r} did not let a new member in.")
 
     async def _keep_committing(self) -> None:
         while True:

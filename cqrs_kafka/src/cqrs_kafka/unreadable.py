@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
 
     from cqrs_kafka.member import Member
+    from cqrs_kafka.progress import Progress
 
     Hold = Callable[[Mapping[TopicPartition, list[Any]]], None]
 
@@ -26,56 +27,57 @@ _LIMIT = 500
 _WAIT_S = 0.6  # a little more than a broker waits for messages to come
 
 
-async def step_over(member: Member, partitions: Iterable[TopicPartition], error: Exception, hold: Hold) -> int:
+async def step_over(member: Member, owned: Iterable[Progress], error: UnicodeDecodeError, hold: Hold) -> None:
     """
-    Find the record that caused *error*, and go on behind it; what was read before it is read again, and kept.
+    Find the record that caused *error*, and go on behind it; what comes before it is read, and kept.
 
     Args:
+        owned: Where it may be. Of each, the member goes on with what comes next.
         hold: Takes what is read meanwhile.
 
-    Returns:
-        How many records were left out.
-
     Raises:
-        BrokerUnavailable: No broker answers.
+        KafkaError: Something else is wrong.
     """
-    owned = [partition for partition in partitions if member.is_assigned(partition)]
-    for partition in owned:
-        member.seek(partition, await member.position(partition))
-    left_out = 0
-    for partition in owned:
-        if not member.is_assigned(partition):
+    for progress in owned:
+        if progress.next_offset is None or progress.is_leaving or not member.is_assigned(progress.partition):
             continue
-        offset = await member.position(partition)
         try:
-            hold(await member.poll([partition], limit=_LIMIT, wait_s=_WAIT_S))
-        except type(error):
+            hold(await member.poll([progress.partition], limit=_LIMIT, wait_s=_WAIT_S))
+        except UnicodeDecodeError:
+            await _creep(member, progress, progress.next_offset, hold, error)
+
+
+async def _creep(member: Member, progress: Progress, offset: int, hold: Hold, error: UnicodeDecodeError) -> None:
+    """Read one record after the other, leave out those that cannot be read, and end behind them."""
+    partition = progress.partition
+    has_failed, has_left_out = True, False
+    while not progress.is_leaving and member.is_assigned(partition):
+        if has_failed:
             member.seek(partition, offset)
-            left_out += await _creep(member, partition, error, hold)
-    return left_out
-
-
-async def _creep(member: Member, partition: TopicPartition, error: Exception, hold: Hold) -> int:
-    """Read one record after the other; leave out those that cannot be read, up to the first that can."""
-    left_out = 0
-    while member.is_assigned(partition):
-        offset = await member.position(partition)
         try:
-            found = await member.poll([partition], limit=1, wait_s=_WAIT_S)
-        except type(error):
-            logger.error(  # noqa: TRY400 - the traceback of the error that came first
-                "The message at offset %d of %s, partition %d, is left out: the client cannot read it, or one before "
-                "it in its batch, with a header whose name is not UTF-8.",
-                offset,
-                partition.topic,
-                partition.partition,
-                exc_info=error,
-                extra={"topic": partition.topic, "partition": partition.partition, "offset": offset},
-            )
-            member.seek(partition, offset + 1)
-            left_out += 1
+            found = (await member.poll([partition], limit=1, wait_s=_WAIT_S)).get(partition)
+        except UnicodeDecodeError:
+            _tell(partition, offset, error)
+            offset += 1
+            progress.moved_to(offset)
+            has_failed = has_left_out = True
             continue
-        hold(found)
-        if left_out or not found:
+        if not found:
             break
-    return left_out
+        hold({partition: found})
+        if has_left_out:
+            break
+        offset = found[-1].offset + 1
+        has_failed = False
+
+
+def _tell(partition: TopicPartition, offset: int, error: UnicodeDecodeError) -> None:
+    logger.error(
+        "The message at offset %d of %s, partition %d, is left out: the client cannot read it, or one before it in its "
+        "batch, with a header whose name is not UTF-8.",
+        offset,
+        partition.topic,
+        partition.partition,
+        exc_info=error,
+        extra={"topic": partition.topic, "partition": partition.partition, "offset": offset},
+    )

@@ -6,6 +6,7 @@ from aiokafka import errors as kafka
 
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.errors import BrokerUnavailable, MessageRefused, OutcomeUnknown
+from cqrs_kafka.patience import TooSlow
 
 DELIVERED = SendOutcome(SendStatus.DELIVERED)
 NOT_SENT = SendOutcome(SendStatus.NOT_SENT)
@@ -43,9 +44,9 @@ def refused(topic: str, problem: str, *, is_permanent: bool) -> SendOutcome:
     return SendOutcome(status, MessageRefused(topic, problem, is_permanent=is_permanent))
 
 
-def unavailable(problem: str) -> SendOutcome:
+def unavailable(error: BrokerUnavailable) -> SendOutcome:
     """Say that a message did not leave."""
-    return SendOutcome(SendStatus.UNAVAILABLE, BrokerUnavailable(problem))
+    return SendOutcome(SendStatus.UNAVAILABLE, error)
 
 
 def unknown(topic: str, problem: str) -> SendOutcome:
@@ -66,11 +67,13 @@ def is_about_one(error: BaseException) -> bool:
 def verdict(topic: str, error: BaseException) -> SendOutcome:
     """Judge a message that was handed to the client, by the error that came of it."""
     name = type(error).__name__
-    outcome = (
-        refused(topic, f"{name}. {_CURES.get(type(error), '')}".rstrip(), is_permanent=isinstance(error, _FOR_GOOD))
-        if is_refusal(error)
-        else unknown(topic, f"the client gave it up with {name}.")
-    )
+    if is_refusal(error):
+        problem = f"{name}. {_CURES.get(type(error), '')}".rstrip()
+        outcome = refused(topic, problem, is_permanent=isinstance(error, _FOR_GOOD))
+    elif isinstance(error, TooSlow):
+        outcome = unknown(topic, f"{error}.")
+    else:
+        outcome = unknown(topic, f"the client gave it up with {name}.")
     if outcome.error is not None:
         outcome.error.__cause__ = error
     return outcome

@@ -62,6 +62,9 @@ class BatchDispatch:
         try:
             await handler.handle(events)
         except BatchFailed as error:
+            if self._units.are_used:
+                handler.take_events()  # the unit is rolled back, and what they tell with it
+                raise
             failed = error
         except BaseException:
             handler.take_events()
