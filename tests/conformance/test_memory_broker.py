@@ -17,7 +17,7 @@ class TestMemoryBroker(BrokerConformance):
 
     @asynccontextmanager
     async def open_broker(self) -> AsyncIterator[MemoryBroker]:
-        broker = MemoryBroker()
+        broker = MemoryBroker(max_kept=1000)
         await broker.start()
         yield broker
         await broker.stop()
@@ -28,7 +28,7 @@ class TestSmallMemoryBroker(TestMemoryBroker):
 
     @asynccontextmanager
     async def open_broker(self) -> AsyncIterator[MemoryBroker]:
-        broker = MemoryBroker(partitions=2, max_waiting=200)
+        broker = MemoryBroker(partitions=2, max_waiting=200, max_kept=1000)
         await broker.start()
         yield broker
         await broker.stop()

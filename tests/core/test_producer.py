@@ -10,7 +10,14 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.envelope import Envelope
-from cqrs_core.errors import BrokerUnavailable, CqrsError, InvalidOption, MessageRefused, OutcomeUnknown
+from cqrs_core.errors import (
+    BrokerNotStarted,
+    BrokerUnavailable,
+    CqrsError,
+    InvalidOption,
+    MessageRefused,
+    OutcomeUnknown,
+)
 from cqrs_core.outbox import OutboxRecord
 from cqrs_core.producer import EventProducer
 from cqrs_core.relay import OnDead, RelayOptions
@@ -146,6 +153,18 @@ async def test_behind_a_message_that_failed_its_key_waits(error: CqrsError) -> N
 
     again = ["a1"] if error is UNKNOWN else []
     assert ["b1", "b2", "A", *again, "a2"] == broker.bodies
+
+
+async def test_a_broker_that_nobody_has_started_is_told_of() -> None:
+    """The program would wait for ever: it is at fault, and loses nothing."""
+    repository = Repository("1")
+    producer = cqrs.EventProducer(cqrs.MemoryBroker(), repository)  # type: ignore[arg-type]  # a part of one
+    async with aclosing(producer.event_batch_generator()) as batches:
+        (message,) = await anext(batches)
+        with pytest.raises(BrokerNotStarted):
+            await producer.send_message(message)
+
+    assert [1] == [one.position for one in repository.waiting]
 
 
 async def test_messages_without_a_key_wait_for_nobody() -> None:

@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+DEADLINE_S = 60.0
 PRINTED = {
     "01_send_a_request": """\
 Good morning, Ada.
@@ -144,19 +145,46 @@ to store: [23, 24, 25]
 to store: [26]
 stored: [20, 21, 22, 23, 24, 25, 26]
 """,
+    "16_send_to_kafka_like_python_cqrs": """\
+ada joined m-1
+""",
+    "17_produce_from_the_outbox_to_kafka": """\
+sent: {"user_id":"ada"}
+sent: {"user_id":"grace"}
+""",
 }
+#: Which need servers, and are told where they are.
+WITH_KAFKA = ["16_send_to_kafka_like_python_cqrs", "17_produce_from_the_outbox_to_kafka"]
 
 
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize("name", [name for name in PRINTED if name not in WITH_KAFKA])
 def test_an_example_prints_what_it_shows(
     name: str, examples: Path, tmp_path: Path, plain_environment: dict[str, str]
 ) -> None:
     """It runs from any folder, alone, warns of nothing, and its output is exactly what the reader is promised."""
-    command = [sys.executable, "-W", "error", str(examples / f"{name}.py")]
-
-    ran = subprocess.run(command, cwd=tmp_path, env=plain_environment, capture_output=True, text=True, check=False)
+    ran = run(examples / f"{name}.py", tmp_path, plain_environment)
 
     assert (0, "", PRINTED[name]) == (ran.returncode, ran.stderr, ran.stdout)
+
+
+@pytest.mark.parametrize("storage", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("name", WITH_KAFKA)
+def test_an_example_with_kafka_prints_what_it_shows(
+    *, name: str, examples: Path, tmp_path: Path, plain_environment: dict[str, str], kafka: str, storage: str
+) -> None:
+    """On the real one, and on the database that python-cqrs's documentation has; aiokafka says which topics are new."""
+    server = kafka.partition("//")[2].partition("?")[0]
+    ran = run(examples / f"{name}.py", tmp_path, {**plain_environment, "KAFKA": server, "DATABASE": storage})
+
+    assert (0, PRINTED[name]) == (ran.returncode, ran.stdout), ran.stderr
+
+
+def run(path: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run an example as its reader does."""
+    command = [sys.executable, "-W", "error", str(path)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
 
 
 def test_every_numbered_example_is_run(examples: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.record.util import calc_crc32c
 
 from cqrs_core.broker import OnRevoked
 from cqrs_kafka import KafkaBroker, KafkaSettings
@@ -90,6 +93,22 @@ class Kafka:
         """Join a group, a new one unless it is named."""
         name = group or f"test-{uuid.uuid4().hex}"
         return await broker.subscribe(topics, group=name, on_revoked=on_revoked or _say_nothing)
+
+    async def send_unreadable(self, topic: str) -> None:
+        """Send ten records in one batch, one of them with a header whose name is no UTF-8, which no client does."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        try:
+            batch: Any = producer.create_batch()
+            for number in range(10):
+                name = "broken" if number == 4 else "name"
+                batch.append(timestamp=None, key=b"key", value=b"%d" % number, headers=[(name, b"x")])
+            built = bytearray(batch._build()).replace(b"broken", b"brok\xffn")  # noqa: SLF001 - it builds none itself
+            built[17:21] = struct.pack(">I", calc_crc32c(bytes(built[21:])))  # of all that follows it
+            batch._buffer = bytes(built)  # noqa: SLF001 - as above
+            await (await producer.send_batch(batch, topic, partition=0))
+        finally:
+            await producer.stop()
 
     @staticmethod
     async def until(condition: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:

@@ -414,6 +414,8 @@ async def test_an_app_consumes_from_kafka_what_another_publishes(kafka: Any) -> 
             await broker.send(Envelope(topic, b'{"number": %d}' % number, "key", headers))
         await kafka.until(lambda: len(handled) == 5)
         (letter,) = await dead.receive(10)
+        await kafka.until(lambda: app.consumers[0].status().total_lag == 0)
+        assert {"handled": 5, "failed": 2, "dead_lettered": 1} == app.consumers[0].status().counts
 
     assert [0, 1, 2, 4, 5] == handled
     assert b'{"number": 3}' == letter.envelope.body

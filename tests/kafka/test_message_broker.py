@@ -11,6 +11,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.bootstrap import bootstrap
+from cqrs_core.broker import SendStatus
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption
 from cqrs_kafka import KafkaBroker, KafkaMessageBroker, KafkaProducer, Message, kafka_producer_factory
@@ -83,6 +84,30 @@ async def test_a_mediator_publishes_through_it(kafka: Any) -> None:
     envelope = delivery.envelope
     assert ("ada", b'{"user":"ada"}', "joined") == (envelope.key, envelope.body, envelope.headers["ce_type"])
     assert uuid.UUID(envelope.id)
+
+
+async def test_whatever_is_sent_first_starts_it(kafka: Any) -> None:
+    """As python-cqrs's producer from the outbox has it: nothing else would."""
+    topic = await kafka.make_topic(1)
+    brokers = [KafkaMessageBroker(kafka_producer_factory(dsn=kafka.bootstrap)) for _ in range(2)]
+    async with kafka.open_broker() as reader:
+        subscription = await kafka.subscribe(reader, topic)
+        await brokers[0].send(Envelope(topic, b"1"))
+        (outcome,) = await brokers[1].send_many([Envelope(topic, b"2")])
+        received = [(await subscription.receive(1))[0].envelope.body for _ in range(2)]
+    for broker in brokers:
+        await broker.stop()
+
+    assert outcome.is_delivered
+    assert [b"1", b"2"] == received
+
+
+async def test_to_a_broker_that_is_away_nothing_is_sent() -> None:
+    """And each message is told to be still there."""
+    broker = KafkaMessageBroker(kafka_producer_factory("127.0.0.1:1"))
+    outcomes = await broker.send_many([Envelope("orders", b"1"), Envelope("orders", b"2")])
+
+    assert [SendStatus.UNAVAILABLE] * 2 == [outcome.status for outcome in outcomes]
 
 
 def test_it_is_used_on_one_loop_after_the_other(kafka: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import struct
 import uuid
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.record.util import calc_crc32c
 
 from cqrs_core.broker import SendStatus
 from cqrs_core.envelope import Envelope
@@ -109,7 +107,7 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
     topic = await kafka.make_topic(2)
     async with kafka.open_broker() as broker:
         subscription = await kafka.subscribe(broker, topic)
-        await _send_unreadable(kafka.bootstrap, topic)
+        await kafka.send_unreadable(topic)
         await broker.send(Envelope(topic, b"10", "key"))
         deliveries: list[Any] = []
         while len(deliveries) < 5:
@@ -139,7 +137,7 @@ async def test_what_the_client_had_read_of_another_partition_is_not_lost_with_it
     async with kafka.open_broker() as broker:
         await (await kafka.subscribe(broker, topic, group=group)).close()
         subscription = await kafka.subscribe(broker, topic, group=group)
-        await _send_unreadable(kafka.bootstrap, topic)
+        await kafka.send_unreadable(topic)
         await _send_to(kafka.bootstrap, topic, 1, b"other")
         monkeypatch.setattr(Fetcher, "fetched_records", both_at_once)
         bodies: list[bytes] = []
@@ -181,23 +179,6 @@ async def _send_to(bootstrap: str, topic: str, partition: int, body: bytes) -> N
     await producer.start()
     try:
         await producer.send_and_wait(topic, body, partition=partition)
-    finally:
-        await producer.stop()
-
-
-async def _send_unreadable(bootstrap: str, topic: str) -> None:
-    """Send ten records in one batch, one of them with a header whose name is no UTF-8, which no client does."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
-    await producer.start()
-    try:
-        batch: Any = producer.create_batch()
-        for number in range(10):
-            name = "broken" if number == 4 else "name"
-            batch.append(timestamp=None, key=b"key", value=b"%d" % number, headers=[(name, b"x")])
-        built = bytearray(batch._build()).replace(b"broken", b"brok\xffn")  # noqa: SLF001 - it builds none itself
-        built[17:21] = struct.pack(">I", calc_crc32c(bytes(built[21:])))  # of all that follows it
-        batch._buffer = bytes(built)  # noqa: SLF001 - as above
-        await (await producer.send_batch(batch, topic, partition=0))
     finally:
         await producer.stop()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cqrs_core.relay import METRICS
+from cqrs_core import consumer, relay
 
+METRICS = (*relay.METRICS, *consumer.METRICS)
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 

@@ -29,11 +29,11 @@ AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveD
 CommitInDoubt ConflictingBindings ContainerWithoutScopes CqrsError DependencyCycle DuplicateHandler EmptyChain
 EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound HandlerTimedOut
 InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop NoPublisher
-NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer OutcomeUnknown OverrideTooLate
-ProvidedTwice PublishedAndConsumed RelayRefused ScopeRequired ScopeValueMissing StorageUnavailable StorageUnusable
-StrayCancellation StreamInsideUnit SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent UnitOfWorkOver
-UnitOfWorkRolledBack UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope UnpublishableEvent
-UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
+NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer NotReadable OutcomeUnknown
+OverrideTooLate ProvidedTwice PublishedAndConsumed RelayRefused ScopeRequired ScopeValueMissing StorageUnavailable
+StorageUnusable StrayCancellation StreamInsideUnit SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent
+UnitOfWorkOver UnitOfWorkRolledBack UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope
+UnpublishableEvent UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
 """
 
 #: Parameters are promises too: those that users write by name, in order.
@@ -41,8 +41,8 @@ SIGNATURES = {
     "App": "name broker storage relay observer container middlewares event_middlewares max_concurrent_event_handlers "
     "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
     "App.publishes": "self topic names key",
-    "App.consume": "self topic names group order retry on_unknown dead_letter_topic batch_handler max_batch_size "
-    "max_body_bytes",
+    "App.consume": "self topic names group order retry retry_topic_delays_s on_unknown dead_letter_topic on_dead "
+    "batch_handler max_batch_size max_body_bytes",
     "App.running": "self only",
     "App.send": "self request",
     "App.stream": "self request",
@@ -67,7 +67,7 @@ SIGNATURES = {
     "EventHandlerFallback": "primary fallback failure_exceptions circuit_breaker",
     "LocalCircuitBreaker": "fail_max open_for_s exclude clock",
     "CircuitBreaker.acquire": "self circuit",
-    "MemoryBroker": "partitions max_waiting max_message_bytes",
+    "MemoryBroker": "partitions max_waiting max_message_bytes max_kept",
     "EventProducer": "message_broker repository options clock",
     "EventProducer.event_batch_generator": "self batch_size",
     "EventProducer.send_message": "self message",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from cqrs_kafka import KafkaBroker, KafkaMessageBroker, kafka_producer_factory
 
 if TYPE_CHECKING:
-    from cqrs_core.broker import Broker, Subscription
+    from cqrs_core.broker import Broker, ReadableBroker, Subscription
     from cqrs_kafka.subscription import KafkaSubscription
 
 broker: Broker = KafkaBroker("one:9092")
+readable: ReadableBroker = KafkaBroker("one:9092")
 message_broker: Broker = KafkaMessageBroker(kafka_producer_factory("one:9092"))
 
 

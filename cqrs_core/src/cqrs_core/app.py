@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
-    from cqrs_core.consumer import Consumer, OnUnknown, Order
+    from cqrs_core.consumer import Consumer, OnDead, OnUnknown, Order
     from cqrs_core.container import Container
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
@@ -96,7 +96,8 @@ class App:
                 write is committed together, or not at all. A URL or a name, or an object; as *broker*. ``None``:
                 there are no units of work, and events go to the broker directly.
             relay: How what waits in the outbox is sent, inside :meth:`running`.
-            observer: Takes the figures of the relay, for an exporter; a URL or a name, or an object; as *broker*.
+            observer: Takes the figures of the relay and the consumers, for an exporter; a URL or a name, or an
+                object; as *broker*.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -193,8 +194,10 @@ class App:
         group: str | None = None,
         order: Order = "key",
         retry: RetryPolicy | None = None,
+        retry_topic_delays_s: Sequence[float] = (),
         on_unknown: OnUnknown = "skip",
         dead_letter_topic: str | None = None,
+        on_dead: OnDead = "skip",
         batch_handler: type[EventBatchHandler[Any]] | None = None,
         max_batch_size: int = 100,
         max_body_bytes: int = 16 * 1024 * 1024,
@@ -203,8 +206,9 @@ class App:
         Take events that others send to their handlers here, inside ``async with app.running():``.
 
         Each message is handled at least once, all handlers of its event in one scope, and acknowledged after that. A
-        message that fails is tried again, while only those of its lane wait; it ends in the dead-letter topic, body and
-        headers untouched, with headers ``cqrs_dead_…`` that say why. So does one that cannot be read.
+        message that fails is tried again, while only those of its lane wait; then it may wait in retry topics, while
+        nobody does; it ends in the dead-letter topic, body and headers untouched, with headers ``cqrs_dead_…`` that say
+        why. So does one that cannot be read.
 
         Args:
             topic: Where from.
@@ -214,8 +218,16 @@ class App:
             order: What is handled in order: messages of one ``"key"`` (those without have no order), all of a
                 ``"partition"``, or ``"none"``.
             retry: How often, and after what delays; five attempts unless given.
+            retry_topic_delays_s: What has failed so often waits for that many seconds, for as many attempts again, in
+                the topic ``"<topic>.<group>.retry.<delay>"`` of each delay: with ``(30, 300, 300)``, once in
+                ``….30s``, and twice in ``….5m``. Meanwhile others of its key overtake it, so it does not go together
+                with ``order="partition"``. None unless given.
             on_unknown: Whether messages with other names are passed over, with one warning each, or are dead letters.
             dead_letter_topic: ``"<topic>.<group>.dead"`` unless given.
+            on_dead: What becomes of the next messages of a key when one is given up: they are handled all the same
+                (``"skip"``), or they are parked behind it in the dead-letter topic, until it was sent back and is done
+                (``"park"``). That is only for ``order="key"`` without retry topics, and for a broker that can read a
+                topic from its beginning.
             batch_handler: Takes many events at once; handlers of single events are not called then.
             max_batch_size: How many at most.
             max_body_bytes: Larger messages are not parsed: they are dead letters.
@@ -230,8 +242,10 @@ class App:
             group=group,
             order=order,
             retry=retry,
+            retry_topic_delays_s=retry_topic_delays_s,
             on_unknown=on_unknown,
             dead_letter_topic=dead_letter_topic,
+            on_dead=on_dead,
             batch_handler=batch_handler,
             max_batch_size=max_batch_size,
             max_body_bytes=max_body_bytes,
@@ -324,7 +338,9 @@ class App:
         loops = chosen_loops(only)
         async with self:
             traffic = self._traffic
-            self._consumers = () if traffic is None or "consumers" not in loops else tuple(traffic.consumers())
+            self._consumers = (
+                () if traffic is None or "consumers" not in loops else tuple(traffic.consumers(self._observer))
+            )
             self._relay = await self._make_relay() if self._needs_relay(only, loops) else None
             async with run_loops(self._consumers, self._relay):
                 yield self
@@ -336,6 +352,10 @@ class App:
         if self._relay_options is not None or (only is not None and "relay" in loops):
             raise RelayRefused(sent_by)
         return False
+
+    @property
+    def _observer(self) -> Observer | None:
+        return None if self._observing is None else self._observing.observer
 
     async def _make_relay(self) -> OutboxRelay:
         # Only who has an outbox pays for it.
@@ -351,7 +371,7 @@ class App:
             traffic.broker,
             options=options,
             bell=self._bell,
-            observer=None if self._observing is None else self._observing.observer,
+            observer=self._observer,
             keeper=outbox_keeper_of(storage),
             signal=self._signal,
             clock=self._clock,

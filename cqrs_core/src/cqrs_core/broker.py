@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from cqrs_core.errors import NotReadable
 
 if TYPE_CHECKING:
     from cqrs_core.envelope import Envelope
@@ -126,6 +128,19 @@ class Subscription(Protocol):
         ...
 
 
+class LaggingSubscription(Subscription, Protocol):
+    """A subscription that tells how much it has not done. Not all do; a consumer passes on what it tells."""
+
+    def lag(self) -> Mapping[str, int]:
+        """
+        Tell how many messages of each partition are not acknowledged, received or not, as far as is known.
+
+        It asks nobody: of a broker elsewhere, it is what it told last. Partitions of which nothing is known are left
+        out, and all of them after :meth:`Subscription.close`.
+        """
+        ...
+
+
 class Broker(Protocol):
     """
     Carries messages between processes. What an author writes; ``cqrs_core.testing.conformance`` checks it.
@@ -189,6 +204,60 @@ class Broker(Protocol):
             BrokerUnavailable: The broker cannot be reached.
         """
         ...
+
+
+class TopicReader(Protocol):
+    """What is kept of one topic, from its beginning. It belongs to no group, and takes nothing from any."""
+
+    async def read(self, limit: int) -> Sequence[Delivery]:
+        """
+        Take what comes next, acknowledged by groups or not; within a partition in order. One task at a time calls it.
+
+        Args:
+            limit: How many at most, at least 1.
+
+        Returns:
+            Nothing when all has been given that was there at the time of the call. What comes later, a later call
+            gives.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached; what was not given comes with a later call.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Read nothing more. It may be called twice."""
+        ...
+
+
+class ReadableBroker(Broker, Protocol):
+    """
+    A broker that keeps messages for those who read a topic from its beginning, as a log does.
+
+    Not all do. What looks after dead letters needs one that does.
+    """
+
+    async def open_reader(self, topic: str) -> TopicReader:
+        """
+        Begin to read *topic* with the oldest message that is kept.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+            CqrsError: It has no such topic, or keeps nothing.
+        """
+        ...
+
+
+def readable(broker: Broker) -> ReadableBroker:
+    """
+    Give *broker* as one that can read a topic from its beginning.
+
+    Raises:
+        NotReadable: It cannot.
+    """
+    if not callable(getattr(broker, "open_reader", None)):
+        raise NotReadable(broker)
+    return broker  # type: ignore[return-value]  # it has the method
 
 
 def missing_methods(thing: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command ``cqrs``: what is installed, the loops of an App in a process of their own, the tables of a storage."""
+"""The command ``cqrs``: plug-ins, the loops of an App in a process of their own, storages, dead letters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from cqrs_core.app import App
+from cqrs_core.deadletter_commands import add_deadletter_commands
 from cqrs_core.errors import CqrsError
 from cqrs_core.plugins import Plugin, PluginWarning, installed
 from cqrs_core.storage_commands import add_storage_commands
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
         The exit code: 0, or 1 if something is wrong, which standard error or the list of plug-ins tells. What cannot
         be understood ends the process with 2.
     """
-    parser = argparse.ArgumentParser(prog=program, description="Plug-ins, processes and storages of cqrs_core.")
+    parser = argparse.ArgumentParser(
+        prog=program, description="Plug-ins, processes, storages and dead letters of cqrs_core."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plugins = commands.add_parser("plugins", help="list the plug-ins that are installed, and what is wrong with them")
     plugins.add_argument("--json", action="store_true", help="write JSON, for programs")
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
     run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
     run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas, such as consumers")
     add_storage_commands(commands.add_parser)
+    add_deadletter_commands(commands.add_parser)
     options = parser.parse_args(arguments)
     if options.command == "plugins":
         return list_plugins(as_json=options.json)

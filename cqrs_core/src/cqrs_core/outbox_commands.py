@@ -7,17 +7,15 @@ import re
 import sys
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cqrs_core.commands import Command, add_json, count
 from cqrs_core.errors import CqrsError
 from cqrs_core.outbox_keeper import Selection
 from cqrs_core.outbox_tables import as_json, described, described_status, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from cqrs_core.outbox_keeper import OutboxKeeper
 
 #: What a duration is written in.
@@ -36,26 +34,6 @@ class NoSuchMessage(CqrsError, LookupError):
     def __init__(self, message_id: uuid.UUID, problem: str) -> None:
         self.id = message_id
         super().__init__(f"There is no message {message_id} {problem}")
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxCommand:
-    """
-    One command.
-
-    Attributes:
-        name: What it is called.
-        help: What it does.
-        add_arguments: Tells a parser what it asks for, beside the storage.
-        do: Does it, and answers the exit code.
-        check: Refuses options that do not go together.
-    """
-
-    name: str
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    do: Callable[[OutboxKeeper, argparse.Namespace], Awaitable[int]]
-    check: Callable[[argparse.ArgumentParser, argparse.Namespace], None]
 
 
 # What the commands ask for -------------------------------------------------------------------------------------------
@@ -85,16 +63,6 @@ def _message_id(text: str) -> uuid.UUID:
         raise argparse.ArgumentTypeError(f"{text!r} is no id of a message, which is a UUID.") from error
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > len(str(10**6)) or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {10**7 - 1}.")
-    return int(text)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="write JSON, for programs")
-
-
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", type=_message_id, help="only the message of this id")
     parser.add_argument("--key", help="only messages of this key")
@@ -104,21 +72,21 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_list(parser: argparse.ArgumentParser) -> None:
     _add_selection(parser)
     parser.add_argument("--dead", action="store_true", help="those that were given up, instead of those that wait")
-    parser.add_argument("--limit", type=_count, default=100, help="how many at most; 100 unless given")
+    parser.add_argument("--limit", type=count, default=100, help="how many at most; 100 unless given")
     parser.add_argument("--after", type=int, default=0, metavar="POSITION", help="only those behind this position")
-    _add_json(parser)
+    add_json(parser)
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", type=_message_id, required=True, help="the id of the message")
-    _add_json(parser)
+    add_json(parser)
 
 
 def _add_requeue(parser: argparse.ArgumentParser) -> None:
     _add_selection(parser)
     parser.add_argument("--all", action="store_true", help="all of them")
     parser.add_argument("--dead", action="store_true", help="only those that were given up, none that waits")
-    _add_json(parser)
+    add_json(parser)
 
 
 def _add_purge(parser: argparse.ArgumentParser) -> None:
@@ -126,11 +94,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
         "--older-than", type=duration, required=True, metavar="DURATION", help="given up longer ago, such as 30d"
     )
     _add_selection(parser)
-    _add_json(parser)
-
-
-def _check_nothing(_parser: argparse.ArgumentParser, _options: argparse.Namespace) -> None:
-    """Find nothing wrong."""
+    add_json(parser)
 
 
 def _check_requeue(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -190,10 +154,10 @@ def _write(text: str) -> None:
 
 
 #: In the order of the help.
-OUTBOX_COMMANDS = (
-    OutboxCommand("status", "tell how it does; 1 if something needs a person", _add_json, _status, _check_nothing),
-    OutboxCommand("list", "list messages that wait, or that were given up", _add_list, _list, _check_nothing),
-    OutboxCommand("show", "show one message, with its headers and its body", _add_show, _show, _check_nothing),
-    OutboxCommand("requeue", "send again what was given up or waits", _add_requeue, _requeue, _check_requeue),
-    OutboxCommand("purge", "forget, for good, what was given up long ago", _add_purge, _purge, _check_nothing),
+OUTBOX_COMMANDS: tuple[Command[OutboxKeeper], ...] = (
+    Command("status", "tell how it does; 1 if something needs a person", add_json, _status),
+    Command("list", "list messages that wait, or that were given up", _add_list, _list),
+    Command("show", "show one message, with its headers and its body", _add_show, _show),
+    Command("requeue", "send again what was given up or waits", _add_requeue, _requeue, _check_requeue),
+    Command("purge", "forget, for good, what was given up long ago", _add_purge, _purge),
 )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
 from cqrs_core.outbox_keeper import LogReader, OutboxEntry, OutboxStatus
+from cqrs_core.text_tables import body_facts, columns, described_message, moment, shortened, shown, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
 #: How many keys a table names.
 _KEYS = 10
-_ERROR_LENGTH = 60
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -37,8 +35,6 @@ def _plain(thing: object) -> object:
 
 def _plain_entry(entry: OutboxEntry) -> dict[str, object]:
     record, envelope = entry.record, entry.record.envelope
-    text = text_of(envelope.body)
-    body = {"body_base64": base64.b64encode(envelope.body).decode()} if text is None else {"body": text}
     return {
         "position": record.position,
         "id": envelope.id,
@@ -52,18 +48,8 @@ def _plain_entry(entry: OutboxEntry) -> dict[str, object]:
         "failed_at": None if entry.failed_at is None else entry.failed_at.isoformat(),
         "reason": entry.reason,
         "headers": dict(envelope.headers),
-        **body,
+        **body_facts(envelope.body),
     }
-
-
-def text_of(body: bytes) -> str | None:
-    """Read a body as text, if it is text: UTF-8, without characters that steer a terminal."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return None
-    # Alone, a carriage return would hide what stands before it.
-    return text if all(c.isprintable() or c in "\t\n" for c in text.replace("\r\n", "\n")) else None
 
 
 # For people ----------------------------------------------------------------------------------------------------------
@@ -90,17 +76,17 @@ def described_status(status: OutboxStatus) -> str:
 
 def _senders(status: OutboxStatus) -> Iterator[tuple[str, str]]:
     if status.sent_by is None:
-        relays = ", ".join(f"{_shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
+        relays = ", ".join(f"{shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
         yield "relays", relays or "none"
         yield "shares of nobody", f"{status.free_slots} of {status.slots}"
         return
-    yield "sent by", _shown(status.sent_by)
+    yield "sent by", shown(status.sent_by)
     yield "readers", ", ".join(map(_reader, status.readers)) or "none"
 
 
 def _reader(reader: LogReader) -> str:
     where = "the log that it needs is gone" if reader.behind_bytes is None else f"{reader.behind_bytes} bytes behind"
-    return f"{_shown(reader.name)} ({'' if reader.is_connected else 'not connected, '}{where})"
+    return f"{shown(reader.name)} ({'' if reader.is_connected else 'not connected, '}{where})"
 
 
 def _advice(status: OutboxStatus) -> Iterator[str]:
@@ -124,7 +110,7 @@ def _keys(keys: Sequence[str]) -> str:
     if not keys:
         return ""
     more = f" and {len(keys) - _KEYS} more" if len(keys) > _KEYS else ""
-    return f" (keys: {', '.join(map(_shown, keys[:_KEYS]))}{more})"
+    return f" (keys: {', '.join(map(shown, keys[:_KEYS]))}{more})"
 
 
 def listed(entries: Sequence[OutboxEntry], *, are_dead: bool, limit: int) -> str:
@@ -133,29 +119,22 @@ def listed(entries: Sequence[OutboxEntry], *, are_dead: bool, limit: int) -> str
         return "Nothing was given up." if are_dead else "Nothing waits."
     head = ("POSITION", "ID", "TOPIC", "KEY", "TYPE", "ATTEMPTS")
     last = ("FAILED", "REASON", "ERROR") if are_dead else ("CREATED", "DUE", "ERROR")
-    table = _table([(*head, *last), *(_row(entry) for entry in entries)])
+    text = table([(*head, *last), *(_row(entry) for entry in entries)])
     if len(entries) < limit:
-        return table
-    return f"{table}\n\nThere may be more: --after {entries[-1].record.position} shows what stands behind these."
+        return text
+    return f"{text}\n\nThere may be more: --after {entries[-1].record.position} shows what stands behind these."
 
 
 def _row(entry: OutboxEntry) -> tuple[str, ...]:
     record, envelope = entry.record, entry.record.envelope
-    key = "-" if envelope.key is None else _shown(envelope.key)
-    kind = _shown(envelope.headers.get(header.TYPE, "-"))
+    key = "-" if envelope.key is None else shown(envelope.key)
+    kind = shown(envelope.headers.get(header.TYPE, "-"))
     attempts = str(record.attempts)
-    what = (str(record.position), envelope.id or "-", _shown(envelope.topic), key, kind, attempts)
-    error = _shown(entry.error or "-")
-    error = error if len(error) <= _ERROR_LENGTH else f"{error[: _ERROR_LENGTH - 3]}..."
+    what = (str(record.position), envelope.id or "-", shown(envelope.topic), key, kind, attempts)
+    error = shortened(entry.error or "-")
     if entry.failed_at is None:
-        return (*what, _moment(record.created_at), _due(entry), error)
-    return (*what, _moment(entry.failed_at), _shown(entry.reason or "-"), error)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+        return (*what, moment(record.created_at), _due(entry), error)
+    return (*what, moment(entry.failed_at), shown(entry.reason or "-"), error)
 
 
 def described(entry: OutboxEntry) -> str:
@@ -163,41 +142,23 @@ def described(entry: OutboxEntry) -> str:
     record, envelope = entry.record, entry.record.envelope
     facts: list[tuple[str, str]] = [
         ("position", str(record.position)),
-        ("topic", _shown(envelope.topic)),
-        ("key", "none" if envelope.key is None else _shown(envelope.key)),
-        ("created", _moment(record.created_at)),
+        ("topic", shown(envelope.topic)),
+        ("key", "none" if envelope.key is None else shown(envelope.key)),
+        ("created", moment(record.created_at)),
         ("attempts", str(record.attempts)),
-        ("due", _due(entry)) if entry.failed_at is None else ("failed", _moment(entry.failed_at)),
+        ("due", _due(entry)) if entry.failed_at is None else ("failed", moment(entry.failed_at)),
     ]
     if entry.reason is not None:
-        facts.append(("reason", _shown(entry.reason)))
+        facts.append(("reason", shown(entry.reason)))
     if entry.error is not None:
-        facts.append(("error", _shown(entry.error)))
-    headers = sorted((f"  {_shown(name)}", _shown(value)) for name, value in envelope.headers.items())
-    return "\n".join([*_columns(facts), "headers", *_columns(headers), *_body(envelope.body)])
-
-
-def _columns(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
-    facts = list(facts)
-    width = max((len(name) for name, _ in facts), default=0)
-    return (f"{name:<{width}}  {text}" for name, text in facts)
-
-
-def _body(body: bytes) -> list[str]:
-    text = text_of(body)
-    if text is None:
-        return [f"body, {len(body)} bytes that are no text, in base64", base64.b64encode(body).decode()]
-    return [f"body, {len(body)} bytes", text]
+        facts.append(("error", shown(entry.error)))
+    return "\n".join([*columns(facts), *described_message(envelope)])
 
 
 def _due(entry: OutboxEntry) -> str:
     if entry.delay_s is None:
         return "when a person says so"
     return f"in {duration_text(entry.delay_s)}" if entry.delay_s else "now"
-
-
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(sep=" ", timespec="seconds")
 
 
 def duration_text(seconds: float) -> str:
@@ -210,10 +171,3 @@ def duration_text(seconds: float) -> str:
     if whole < _DAY_S:
         return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
-
-
-def _shown(text: str) -> str:
-    """Write text so that it neither breaks a table nor steers a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

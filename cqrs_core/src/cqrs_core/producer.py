@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.clock import SystemClock
-from cqrs_core.errors import BrokerUnavailable, InvalidOption, MessageRefused, OutcomeUnknown
+from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption, MessageRefused, OutcomeUnknown
 from cqrs_core.relay import RelayOptions
 from cqrs_core.relay.options import OUTAGE
 from cqrs_core.relay.refusals import RefusalKeeper, judge
@@ -131,6 +131,9 @@ class EventProducer:
 
         Returns:
             Whether the broker has it; the repository's commit forgets it then.
+
+        Raises:
+            BrokerNotStarted: It is one that has to be started first, and was not.
         """
         envelope = message.envelope
         if not self._is_available or envelope.key in self._held_back:
@@ -146,6 +149,8 @@ class EventProducer:
             logger.warning("The broker is not available, so messages wait: %s", error, extra=facts)
         except OutcomeUnknown as error:
             logger.warning("Whether the broker has a message is not known; it is sent again: %s", error, extra=facts)
+        except BrokerNotStarted:
+            raise  # it will not be any time later
         except Exception:
             self._is_available = False
             logger.exception("The broker failed in a way that it does not declare; messages wait.", extra=facts)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.connector_command import add_connector_arguments, write_connector_config
 from cqrs_core.errors import CqrsError, name_of
+from cqrs_core.exit_codes import exit_code_of
 from cqrs_core.outbox_commands import OUTBOX_COMMANDS
 from cqrs_core.plugins import open_backend
 from cqrs_core.storage import outbox_keeper_of
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Awaitable, Callable
 
-    from cqrs_core.outbox_commands import OutboxCommand
+    from cqrs_core.commands import Command
     from cqrs_core.outbox_keeper import OutboxKeeper
     from cqrs_core.storage import DebeziumSource, OutboxImporter, SchemaKeeper, Storage
 
@@ -73,7 +72,7 @@ def add_storage_commands(add_command: Callable[..., argparse.ArgumentParser]) ->
         parser.set_defaults(do=partial(_on_keeper, parser, command))
 
 
-def _on_keeper(parser: argparse.ArgumentParser, command: OutboxCommand, options: argparse.Namespace) -> int:
+def _on_keeper(parser: argparse.ArgumentParser, command: Command[OutboxKeeper], options: argparse.Namespace) -> int:
     command.check(parser, options)
     return _on_storage(options.storage, lambda storage: command.do(_outbox_keeper(storage), options))
 
@@ -92,13 +91,7 @@ def _on_storage(url: str, do: Callable[[Storage], Awaitable[int]]) -> int:
         finally:
             await storage.stop()
 
-    try:
-        return asyncio.run(open_and_do())
-    except CqrsError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-    except Exception:  # noqa: BLE001 - the end of the process: its traceback is all that can be done
-        traceback.print_exc()
-    return 1
+    return exit_code_of(open_and_do)
 
 
 def _keeper(storage: Storage) -> SchemaKeeper:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.broker import missing_methods
+from cqrs_core.broker import missing_methods, readable
 from cqrs_core.concurrency import Gate, Once, run_shielded
 from cqrs_core.context import current_messages
-from cqrs_core.errors import CqrsError, InvalidOption, PublishedAndConsumed, UnhandledEvent
+from cqrs_core.errors import CqrsError, InvalidOption, NotReadable, PublishedAndConsumed, UnhandledEvent
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience import RetryPolicy
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
-    from cqrs_core.consumer import Consumer, Consumption, OnUnknown, Order
+    from cqrs_core.consumer import Consumer, Consumption, OnDead, OnUnknown, Order
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event
+    from cqrs_core.observer import Observer
     from cqrs_core.outgoing import Key
     from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource
@@ -88,8 +89,10 @@ class Traffic:
         group: str | None,
         order: Order,
         retry: RetryPolicy | None,
+        retry_topic_delays_s: Sequence[float],
         on_unknown: OnUnknown,
         dead_letter_topic: str | None,
+        on_dead: OnDead,
         batch_handler: type[EventBatchHandler[Any]] | None,
         max_batch_size: int,
         max_body_bytes: int,
@@ -98,6 +101,7 @@ class Traffic:
         # A program that only publishes does not pay for the loop.
         from cqrs_core.consumer.batches import BatchDispatch  # noqa: PLC0415
         from cqrs_core.consumer.consumption import Consumption  # noqa: PLC0415
+        from cqrs_core.consumer.retry_topics import retry_topics  # noqa: PLC0415
 
         group = self._app_name if group is None else group
         for option, value in (("topic", topic), ("group", group)):
@@ -109,6 +113,11 @@ class Traffic:
             expected = f"a topic that the group {group!r} does not consume yet; put all its names into one dict"
             self._problems.append(InvalidOption("topic", topic, expected))
             return
+        try:
+            retries = retry_topics(f"{topic}.{group}.retry", retry_topic_delays_s)
+        except InvalidOption as problem:
+            self._problems.append(problem)
+            retries = ()
         incoming = IncomingEvents(topic, names, max_body_bytes=max_body_bytes)
         handle_batch = None
         if batch_handler is not None:
@@ -118,7 +127,9 @@ class Traffic:
             dead_letter_topic=f"{topic}.{group}.dead" if dead_letter_topic is None else dead_letter_topic,
             order=order,
             retry=RetryPolicy() if retry is None else retry,
+            retry_topics=retries,
             on_unknown=on_unknown,
+            on_dead=on_dead,
             handle_batch=handle_batch,
             max_batch_size=max_batch_size,
         )
@@ -130,8 +141,18 @@ class Traffic:
             for topic, consumption in topics.items():
                 found.extend(consumption.problems())
                 found.extend(self._handling_problems(topic, consumption))
+                for name in topics.keys() & {retry.name for retry in consumption.retry_topics}:
+                    expected = f"another topic: {name!r} is where messages of {topic!r} wait for their next attempts"
+                    found.append(InvalidOption("topic", name, expected))
         if self._broker is None:
             found.extend(self._open_broker())
+        if self._broker is not None and any(
+            consumption.on_dead == "park" for topics in self._groups.values() for consumption in topics.values()
+        ):
+            try:
+                readable(self._broker)
+            except NotReadable as problem:
+                found.append(problem)
         return found
 
     def freeze(self) -> None:
@@ -211,8 +232,8 @@ class Traffic:
         """Write *event*, as :meth:`OutgoingEvents.envelopes` has it."""
         return self._outgoing.envelopes(event)
 
-    def consumers(self) -> Collection[Consumer]:
-        """Make the consumers, one for each group; nothing is received yet."""
+    def consumers(self, observer: Observer | None) -> Collection[Consumer]:
+        """Make the consumers, one for each group, that tell *observer* their figures; nothing is received yet."""
         if not self._groups:
             return ()
         from cqrs_core.consumer import Consumer  # noqa: PLC0415 - as in consume
@@ -225,6 +246,7 @@ class Traffic:
                 group=group,
                 max_concurrent=self._max_concurrent,
                 stop_deadline_s=self._stop_deadline_s,
+                observer=observer,
                 clock=self._clock,
             )
             for group, consumptions in self._groups.items()

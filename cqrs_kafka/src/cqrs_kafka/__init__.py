@@ -4,7 +4,7 @@ Apache Kafka for :mod:`cqrs_core`, on aiokafka.
 A message on its way out: :mod:`.broker` → :mod:`.sending` (a lane for each partition) → :mod:`.parcels` (ready to be
 sent, :mod:`.records` and :mod:`.partitions`) → :mod:`.producers` (aiokafka) → :mod:`.verdicts` (what became of it).
 On its way in: :mod:`.member` (aiokafka) → :mod:`.intake` → :mod:`.subscription` → the core's consumer; what is done is
-noted in :mod:`.progress`, and :mod:`.positions` tells Kafka.
+noted in :mod:`.progress`, and :mod:`.positions` tells Kafka. Who reads a topic from its beginning has a :mod:`.reader`.
 
 Programs of python-cqrs find its names in :mod:`.message_broker`.
 """

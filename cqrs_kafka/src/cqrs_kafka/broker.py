@@ -9,9 +9,10 @@ from cqrs_core.broker import SendStatus
 from cqrs_core.errors import BrokerNotStarted, InvalidOption
 from cqrs_kafka.connections import check_libraries
 from cqrs_kafka.quiet_logs import quieten
+from cqrs_kafka.reader import KafkaTopicReader
 from cqrs_kafka.sending import Sender
 from cqrs_kafka.settings import KafkaSettings, settings_of
-from cqrs_kafka.subscription import KafkaSubscription
+from cqrs_kafka.subscription import KafkaSubscription, find_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -47,7 +48,7 @@ class KafkaBroker:
         self._starting = asyncio.Lock()
         self._sender: Sender | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._subscriptions: set[KafkaSubscription] = set()
+        self._open: set[KafkaSubscription | KafkaTopicReader] = set()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({','.join(self._settings.servers)!r})"
@@ -80,16 +81,16 @@ class KafkaBroker:
             self._forget()  # as in start(): there is nothing that could be asked to end
         if self._starts or self._sender is None:
             return
-        sender, subscriptions = self._sender, list(self._subscriptions)
+        sender, left_open = self._sender, list(self._open)
         self._forget()
-        await asyncio.gather(sender.stop(), *(subscription.close() for subscription in subscriptions))
+        await asyncio.gather(sender.stop(), *(each.close() for each in left_open))
 
     def _forget(self) -> None:
         self._starts = 0
         self._starting = asyncio.Lock()
         self._sender = None
         self._loop = None
-        self._subscriptions.clear()
+        self._open.clear()
 
     async def send(self, envelope: Envelope) -> None:
         """
@@ -132,13 +133,32 @@ class KafkaBroker:
         if isinstance(topics, str) or not topics:
             raise InvalidOption("topics", topics, "a collection of at least one name")
         sender = self._started()
-        subscription = KafkaSubscription(self._settings, group, on_revoked, on_closed=self._subscriptions.discard)
+        subscription = KafkaSubscription(self._settings, group, on_revoked, on_closed=self._open.discard)
         await subscription.join(list(dict.fromkeys(topics)), sender.partitions_of)
         if sender is not self._sender:
             await subscription.close()
             raise BrokerNotStarted(self)
-        self._subscriptions.add(subscription)
+        self._open.add(subscription)
         return subscription
+
+    async def open_reader(self, topic: str) -> KafkaTopicReader:
+        """
+        As :meth:`cqrs_core.broker.ReadableBroker.open_reader`.
+
+        Raises:
+            BrokerUnavailable: The broker cannot be reached.
+            UnknownTopic: There is no such topic.
+            BrokerNotStarted: This is not started.
+        """
+        sender = self._started()
+        partitions = await find_partitions([topic], sender.partitions_of)
+        reader = KafkaTopicReader(self._settings, partitions, on_closed=self._open.discard)
+        await reader.begin()
+        if sender is not self._sender:
+            await reader.close()
+            raise BrokerNotStarted(self)
+        self._open.add(reader)
+        return reader
 
     def _started(self) -> Sender:
         if self._sender is None:

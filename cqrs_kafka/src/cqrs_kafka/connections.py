@@ -115,7 +115,9 @@ async def _problem_of(server: str, within_s: float, options: dict[str, Any], *, 
     except (KafkaError, OSError) as error:
         problem = str(error)
     else:
-        await asyncio.wait({connection.close()}, timeout=within_s)
+        closing = connection.close()
+        if closing is not None:
+            await asyncio.wait({closing}, timeout=within_s)
         problem = "it has only just answered"
         if not uses_sasl:
             problem = "it answers, and then lets nobody in. Perhaps it wants to know who asks (SASL_SSL, and a user)"

@@ -41,18 +41,21 @@ class KerberosMissing(CqrsError, ImportError):
 
 class UnknownTopic(CqrsError, LookupError):
     """
-    A topic is to be consumed that does not exist.
+    Topics are to be consumed, or read, that do not exist.
 
     Attributes:
-        topic: Its name.
+        topics: Their names.
     """
 
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
+    def __init__(self, *topics: str) -> None:
+        self.topics = topics
+        names = ", ".join(map(repr, topics))
+        which, they, them = ("topic", "does", "it") if len(topics) == 1 else ("topics", "do", "them")
+        commands = "; ".join(f"kafka-topics.sh --create --topic {topic} --partitions 6" for topic in topics)
         super().__init__(
-            f"The topic {topic!r} does not exist, and the broker does not make topics by itself "
-            f"(auto.create.topics.enable). Make it: kafka-topics.sh --create --topic {topic} --partitions 6; or look "
-            "whether its name is right, and this user may see it."
+            f"The {which} {names} {they} not exist, and the broker does not make topics by itself "
+            f"(auto.create.topics.enable). Make {them}: {commands}. Or look whether the names are right, and this user "
+            "may see them."
         )
 
 

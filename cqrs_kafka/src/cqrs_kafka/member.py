@@ -49,16 +49,20 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc] # it has no typ
 
 
 class Member:
-    """One consumer of aiokafka in a group. It commits what it is told to, and begins where it is told to."""
+    """
+    One consumer of aiokafka, in a group or, with ``None``, in none.
 
-    def __init__(self, settings: KafkaSettings, group: str) -> None:
+    It commits what it is told to, and begins where it is told to.
+    """
+
+    def __init__(self, settings: KafkaSettings, group: str | None) -> None:
         self._committing: asyncio.Future[None] | None = None
         heartbeat_s = min(_LONGEST_HEARTBEAT_S, settings.session_timeout_s / _HEARTBEATS)
         self._settings = settings
         self._made = AIOKafkaConsumer(
             **connection_options(settings),
             group_id=group,
-            group_instance_id=settings.group_instance_id,
+            group_instance_id=None if group is None else settings.group_instance_id,
             enable_auto_commit=False,
             auto_offset_reset="none",  # nothing is skipped without a word
             isolation_level=settings.isolation_level,
@@ -81,6 +85,10 @@ class Member:
     def join(self, topics: Iterable[str], listener: Listener) -> None:
         """Join the group, in the background."""
         self._made.subscribe(list(topics), listener=listener)
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take *partitions*, which are asked of nobody: for one that is in no group."""
+        self._made.assign(list(partitions))
 
     async def end_offsets(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """

@@ -14,6 +14,7 @@ from cqrs_core.serialization.codec import codec_for
 from cqrs_kafka.addresses import parse_servers
 from cqrs_kafka.broker import KafkaBroker
 from cqrs_kafka.settings import KafkaSettings
+from cqrs_kafka.verdicts import unavailable
 
 if TYPE_CHECKING:
     import ssl
@@ -190,11 +191,16 @@ class KafkaMessageBroker:
         await self._producer.stop()
 
     async def send(self, envelope: Envelope) -> None:
-        """As :meth:`cqrs_core.broker.Broker.send`."""
+        """As :meth:`cqrs_core.broker.Broker.send`; the first message starts it."""
+        await self._producer.start()
         await self._producer.broker.send(envelope)
 
     async def send_many(self, envelopes: Sequence[Envelope]) -> Sequence[SendOutcome]:
-        """As :meth:`cqrs_core.broker.Broker.send_many`."""
+        """As :meth:`cqrs_core.broker.Broker.send_many`; the first message starts it."""
+        try:
+            await self._producer.start()
+        except BrokerUnavailable as error:
+            return [unavailable(error)] * len(envelopes)
         return await self._producer.broker.send_many(envelopes)
 
     async def subscribe(self, topics: Collection[str], *, group: str, on_revoked: OnRevoked) -> Subscription:

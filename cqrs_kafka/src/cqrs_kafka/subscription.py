@@ -71,12 +71,10 @@ class KafkaSubscription:
 
         Raises:
             BrokerUnavailable: The broker cannot be reached.
-            UnknownTopic: There is no such topic.
+            UnknownTopic: Some of the topics do not exist.
         """
         try:
-            partitions = [
-                TopicPartition(topic, number) for topic in topics for number in await self._find(topic, partitions_of)
-            ]
+            partitions = await find_partitions(topics, partitions_of)
             await self._member.connect()
             await self._positions.find_starts(partitions)
             self._topics = topics
@@ -312,15 +310,29 @@ class KafkaSubscription:
             except Exception:
                 logger.exception("The group %r could not commit, in a way that is not foreseen.", self._group)
 
-    @staticmethod
-    async def _find(topic: str, partitions_of: PartitionsOf) -> list[int]:
-        found = await partitions_of(topic)
-        if isinstance(found, list):
-            return found
-        if isinstance(found.error, BrokerUnavailable):
-            raise found.error
-        raise UnknownTopic(topic) from found.error
-
 
 async def _call(on_revoked: OnRevoked, names: Sequence[str]) -> None:
     await on_revoked(names)
+
+
+async def find_partitions(topics: Sequence[str], partitions_of: PartitionsOf) -> list[TopicPartition]:
+    """
+    List the partitions of *topics*.
+
+    Raises:
+        BrokerUnavailable: No broker answers.
+        UnknownTopic: Some of the topics do not exist.
+    """
+    answers = await asyncio.gather(*map(partitions_of, topics))
+    found: list[TopicPartition] = []
+    missing: dict[str, Exception | None] = {}
+    for topic, answer in zip(topics, answers, strict=True):
+        if isinstance(answer, list):
+            found += [TopicPartition(topic, number) for number in answer]
+        elif isinstance(answer.error, BrokerUnavailable):
+            raise answer.error
+        else:
+            missing[topic] = answer.error
+    if missing:
+        raise UnknownTopic(*missing) from next(iter(missing.values()))
+    return found

@@ -127,12 +127,12 @@ def test_finishing_begins_a_new_count_of_failures() -> None:
     for _ in range(5):
         kept.add(message("a"))
     lane = taken(kept)
-    lane.failures, lane.dead_letter, lane.alone = 3, Envelope("dead", b""), 3
+    lane.failures, lane.letter, lane.alone = 3, Envelope("dead", b""), 3
     first_few = lane.first_few(2)
 
     kept.finish(lane, 2)
 
-    assert (0, None, 1) == (lane.failures, lane.dead_letter, lane.alone)
+    assert (0, None, 1) == (lane.failures, lane.letter, lane.alone)
     assert 3 == len(lane.queue)
     assert not set(map(id, first_few)) & set(map(id, lane.queue))
     kept.finish(lane, 2)

@@ -161,6 +161,40 @@ async def test_a_message_is_acknowledged_when_its_handler_is_done_and_not_before
     assert [] == await bench.left()
 
 
+async def test_status_tells_what_a_consumer_is_at_and_how_far_it_has_come(bench: Bench) -> None:
+    """In flight, received and not done, not done at all; before it joins, the broker has told nothing."""
+    bench.handled.gates = {"a": Gate(), "b": Gate()}
+    idle = Consumer(bench.broker, {}, bench.handled, group="idle")
+    assert (0, 0, None, None) == _numbers(idle)
+    async with bench.consuming(max_concurrent=2) as consumer:
+        await bench.send("a", "a2", key="a")
+        await bench.send("b", key="b")
+        await until(lambda: sorted(bench.handled.begun) == ["a", "b"] and consumer.status().received == 3)
+        assert (2, 3, 3, {}) == _numbers(consumer)
+        bench.handled.gates["a"].open()
+        await until(lambda: len(bench.handled.ended) == 2 and consumer.status().in_flight == 1)
+        assert (1, 1, 1, {"handled": 2}) == _numbers(consumer)
+        bench.handled.gates["b"].open()
+        await until(lambda: len(bench.handled.ended) == 3)
+    assert "us" == consumer.status().group
+    assert (0, 0, 0, {"handled": 3}) == _numbers(consumer)
+
+
+def _numbers(consumer: Consumer) -> tuple[int, int, int | None, Any]:
+    status = consumer.status()
+    return status.in_flight, status.received, status.total_lag, status.counts if status.lag is not None else None
+
+
+async def test_status_of_a_broker_that_tells_no_lag_has_none(bench: Bench) -> None:
+    """The rest is known all the same."""
+    bench.broker = Unreliable(bench.broker)
+    async with bench.consuming() as consumer:
+        await bench.send("a")
+        await until(lambda: bench.handled.ended == ["a"])
+        status = consumer.status()
+    assert (None, None, {"handled": 1}) == (status.lag, status.total_lag, status.counts)
+
+
 async def test_a_handler_that_fails_twice_is_tried_again_after_growing_delays(bench: Bench) -> None:
     """1·2⁰ s after the first attempt, 1·2¹ s after the second; handlers see the number of the attempt."""
     bench.handled.fails["a"] = [ValueError("1"), ValueError("2")]

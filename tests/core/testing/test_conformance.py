@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cqrs_core.broker import Delivery, OnRevoked, SendOutcome, SendStatus, Subscription
+from cqrs_core.broker import Delivery, OnRevoked, SendOutcome, SendStatus, Subscription, TopicReader
 from cqrs_core.concurrency import sleep
 from cqrs_core.envelope import Envelope
 from cqrs_core.memory import MemoryBroker
@@ -45,12 +45,36 @@ class Passing:
     def resume(self, partition: str) -> None:
         self.right.resume(partition)
 
+    def lag(self) -> dict[str, int]:
+        lag: dict[str, int] = self.right.lag()  # type: ignore[attr-defined]  # that of the memory broker has it
+        return lag
+
+    async def close(self) -> None:
+        await self.right.close()
+
+
+class PassingReader:
+    """The same for a reader."""
+
+    def __init__(self, right: TopicReader) -> None:
+        self.right = right
+
+    async def read(self, limit: int) -> Sequence[Delivery]:
+        return await self.right.read(limit)
+
     async def close(self) -> None:
         await self.right.close()
 
 
 class Faulty(MemoryBroker):
     subscription: type[Passing] = Passing
+    reader: type[PassingReader] = PassingReader
+
+    def __init__(self) -> None:
+        super().__init__(max_kept=1000)
+
+    async def open_reader(self, topic: str) -> TopicReader:  # type: ignore[override]  # not the one of the memory broker
+        return self.reader(await super().open_reader(topic))
 
     async def subscribe(self, topics: Collection[str], *, group: str, on_revoked: OnRevoked) -> Subscription:
         return self.subscription(await super().subscribe(topics, group=group, on_revoked=on_revoked))
@@ -302,7 +326,77 @@ async def _member(broker: MemoryBroker, topic: str) -> AsyncIterator[None]:
     await subscription.close()
 
 
+class LagsForEver(Faulty):
+    class subscription(Passing):
+        def lag(self) -> dict[str, int]:
+            return {"p": 5}
+
+
+class ReadsBackwards(Faulty):
+    class reader(PassingReader):
+        async def read(self, limit: int) -> Sequence[Delivery]:
+            return (await self.right.read(limit))[::-1]
+
+
+class NumbersWhatItReads(Faulty):
+    class reader(PassingReader):
+        async def read(self, limit: int) -> Sequence[Delivery]:
+            return [replace(each, position=str(n)) for n, each in enumerate(await self.right.read(limit))]
+
+
+class ReadsOnce(Faulty):
+    class reader(PassingReader):
+        is_over = False
+
+        async def read(self, limit: int) -> Sequence[Delivery]:
+            found = [] if self.is_over else await self.right.read(limit)
+            self.is_over = not found
+            return found
+
+
+class ReadsForTheGroup(Faulty):
+    """Who reads takes from every group what it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: set[str] = set()
+
+    async def subscribe(self, topics: Collection[str], *, group: str, on_revoked: OnRevoked) -> Subscription:
+        self.groups.add(group)
+        return await super().subscribe(topics, group=group, on_revoked=on_revoked)
+
+    async def open_reader(self, topic: str) -> TopicReader:
+        for group in self.groups:
+            subscription = await MemoryBroker.subscribe(self, [topic], group=group, on_revoked=_say_nothing)
+            await subscription.acknowledge(await subscription.receive(100))
+            await subscription.close()
+        return await super().open_reader(topic)
+
+
+async def _say_nothing(partitions: Collection[str]) -> None:
+    """Do nothing about partitions that go."""
+
+
+class IgnoresTheLimitOfReaders(Faulty):
+    class reader(PassingReader):
+        async def read(self, limit: int) -> Sequence[Delivery]:
+            return await self.right.read(limit * 2)
+
+
+class ReadsWhenStopped(Faulty):
+    async def open_reader(self, topic: str) -> TopicReader:
+        await self.start()
+        return await super().open_reader(topic)
+
+
 FAULTS = [
+    (LagsForEver, "test_lag_tells_what_is_not_acknowledged"),
+    (ReadsBackwards, "test_a_reader_begins_with_the_oldest_message"),
+    (NumbersWhatItReads, "test_a_reader_says_where_a_message_stands_as_a_subscription_does"),
+    (ReadsOnce, "test_at_the_end_a_reader_gives_nothing_and_then_what_has_come_since"),
+    (ReadsForTheGroup, "test_a_reader_takes_nothing_from_a_group"),
+    (IgnoresTheLimitOfReaders, "test_a_reader_gives_no_more_than_was_asked_for"),
+    (ReadsWhenStopped, "test_a_broker_that_is_not_started_opens_no_reader"),
     (DropsHeaders, "test_bodies_keys_and_headers_survive"),
     (ReplacesWhatIsNoText, "test_bodies_keys_and_headers_survive"),
     (TakesEmptyKeysForNone, "test_bodies_keys_and_headers_survive"),

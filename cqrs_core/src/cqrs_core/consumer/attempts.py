@@ -7,19 +7,22 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.concurrency import as_failure
-from cqrs_core.consumer.dead_letters import dead_letter
+from cqrs_core.consumer.dead_letters import is_note
+from cqrs_core.consumer.letters import ids_of
+from cqrs_core.consumer.returned import Returned, number_of
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BatchFailed, InvalidOption, UnknownEventName, UnreadableMessage
-from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Awaitable, Mapping
 
-    from cqrs_core.broker import Broker, Delivery
+    from cqrs_core.broker import Delivery
     from cqrs_core.clock import Clock
     from cqrs_core.consumer.consumption import Consumption
+    from cqrs_core.consumer.figures import Figures
     from cqrs_core.consumer.lanes import Lane
+    from cqrs_core.consumer.letters import Done, Letters
+    from cqrs_core.consumer.parking import Parking
     from cqrs_core.incoming import Arrival
     from cqrs_core.messages import Event
 
@@ -28,9 +31,6 @@ logger = logging.getLogger(__name__)
 #: Of names that nobody consumes, so many are told, each cut to what can be read.
 _MOST_NAMES = 1000
 _LONGEST_NAME = 80
-
-#: For what has no end but success: a broker that does not answer, a dead letter that does not get through.
-PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
 
 
 class HandleEvent(Protocol):
@@ -46,40 +46,34 @@ class HandleEvent(Protocol):
         ...
 
 
-class Done(Protocol):
-    """Takes note that messages are done."""
-
-    async def __call__(self, lane: Lane, count: int) -> None:
-        """Acknowledge the first *count* messages of *lane*, and forget them."""
-        ...
-
-
 class Attempts:
     """
     Makes one attempt after the other at what is first in a lane.
 
-    A message is done when its handlers are, or when the dead letters have it. Nothing else makes it done: what cannot
-    be handled nor buried stays first in its lane.
+    A message is done when its handlers are, or when a retry topic or the dead letters have it. Nothing else makes it
+    done: what can neither be handled nor sent there stays first in its lane.
     """
 
     def __init__(
         self,
-        broker: Broker,
         consumptions: Mapping[str, Consumption],
         handle: HandleEvent,
+        letters: Letters,
+        parkings: Mapping[str, Parking],
         done: Done,
         *,
         group: str,
         clock: Clock,
-        counts: Counter[str],
+        figures: Figures,
     ) -> None:
-        self._broker = broker
         self._consumptions = consumptions
         self._handle = handle
+        self._letters = letters
+        self._parkings = parkings
         self._done = done
         self._group = group
         self._clock = clock
-        self._counts = counts
+        self._figures = figures
         self._unknown: set[tuple[str, str]] = set()
 
     async def advance(self, lane: Lane) -> float | None:
@@ -90,8 +84,33 @@ class Attempts:
             Seconds to wait before the next attempt at the same message; ``None`` if it, or the whole batch, is done.
         """
         consumption = self._consumptions[lane.first.envelope.topic]
-        if lane.dead_letter is not None:
-            return await self._bury(lane)
+        if lane.letter is not None:
+            return await self._letters.send(lane)
+        parking = self._parking_of(lane)
+        if parking is not None and not parking.knows(lane.partition):
+            return await self._letters.learn(lane, parking)
+        wait_s = self._left_of(lane.first)
+        if wait_s > 0:
+            return wait_s
+        if parking is not None and parking.is_behind(lane.first):
+            return await self._letters.park(lane, consumption)
+        return await self._begin(lane, consumption)
+
+    def _parking_of(self, lane: Lane) -> Parking | None:
+        """Give what knows whether the first message is parked; ``None`` if it cannot be."""
+        if not self._parkings or lane.first.envelope.key is None or not _is_ours(lane.first):
+            return None
+        return self._parkings.get(lane.first.envelope.topic)
+
+    def _left_of(self, delivery: Delivery) -> float:
+        """Tell for how many seconds a message is not due."""
+        if not isinstance(delivery, Returned) or not delivery.is_ours:
+            return 0.0
+        return delivery.due_at - self._clock.monotonic()
+
+    async def _begin(self, lane: Lane, consumption: Consumption) -> float | None:
+        if not _is_to_handle(lane.first):
+            return await self._skip(lane)
         if consumption.handle_batch is not None:
             return await self._attempt_batch(lane, consumption)
         return await self._attempt(lane, consumption)
@@ -102,19 +121,27 @@ class Attempts:
         except UnreadableMessage as error:
             return await self._unread(lane, consumption, error)
         token = being_handled.set(Handling((arrival.message,)))
+        began_at = self._clock.monotonic()
         try:
             await self._handle(arrival.event)
         except BaseException as error:  # noqa: BLE001 - the policy decides what becomes of it
             return await self._failed(lane, consumption, as_failure(error))
         finally:
             being_handled.reset(token)
-        self._counts["handled"] += 1
-        await self._done(lane, 1)
-        return None
+            self._figures.attempted(consumption.incoming.topic, began_at)
+        self._figures.count("handled", consumption.incoming.topic)
+        return await self._letters.finish(lane)
+
+    async def _skip(self, lane: Lane) -> float | None:
+        self._figures.count("skipped", lane.first.envelope.topic)
+        return await self._letters.finish(lane)
 
     async def _attempt_batch(self, lane: Lane, consumption: Consumption) -> float | None:
         arrivals: list[Arrival] = []
-        for delivery in islice(lane.queue, 1 if lane.alone else consumption.max_batch_size):
+        is_alone = lane.alone or number_of(lane.first) is not None
+        for delivery in islice(lane.queue, 1 if is_alone else consumption.max_batch_size):
+            if arrivals and not self._may_follow(delivery):
+                break
             try:
                 arrivals.append(self._read(lane, delivery, consumption))
             except UnreadableMessage as error:
@@ -122,13 +149,17 @@ class Attempts:
                     break  # it will be first when those before it are done
                 return await self._unread(lane, consumption, error)
         token = being_handled.set(Handling(tuple(arrival.message for arrival in arrivals)))
+        began_at = self._clock.monotonic()
         try:
             await consumption.handle_batch([arrival.event for arrival in arrivals])  # type: ignore[misc]  # see advance
         except BaseException as error:  # noqa: BLE001 - as above
             return await self._batch_failed(lane, consumption, as_failure(error), len(arrivals))
         finally:
             being_handled.reset(token)
-        self._counts["handled"] += len(arrivals)
+            self._figures.attempted(consumption.incoming.topic, began_at)
+        self._figures.count("handled", consumption.incoming.topic, len(arrivals))
+        if is_alone:
+            return await self._letters.finish(lane)
         await self._done(lane, len(arrivals))
         return None
 
@@ -136,7 +167,7 @@ class Attempts:
         if isinstance(error, BatchFailed):
             if isinstance(error.index, int) and 0 <= error.index < size:
                 if error.index:
-                    self._counts["handled"] += error.index
+                    self._figures.count("handled", consumption.incoming.topic, error.index)
                     await self._done(lane, error.index)
                 cause = error.__cause__
                 return await self._failed(lane, consumption, cause if isinstance(cause, Exception) else error)
@@ -144,23 +175,26 @@ class Attempts:
         if size > 1 and self._is_exhausted(consumption, error, failures=lane.failures + 1):
             # Which of them is at fault is not known. One by one, only that one goes to the dead letters.
             logger.warning("A batch of %d messages failed for good; they are handled one by one.", size, exc_info=error)
-            self._counts["failed"] += 1
+            self._figures.count("failed", consumption.incoming.topic)
             lane.alone = size
             lane.failures = 0  # each has all its attempts: those before were the batch's
             return 0
         return await self._failed(lane, consumption, error)
+
+    def _may_follow(self, delivery: Delivery) -> bool:
+        """Tell whether a message may be in a batch behind another."""
+        return _is_to_handle(delivery) and self._left_of(delivery) <= 0
 
     def _read(self, lane: Lane, delivery: Delivery, consumption: Consumption) -> Arrival:
         failures = lane.failures if delivery is lane.first else 0
         return consumption.incoming.read(delivery, group=self._group, attempt=delivery.attempt + failures)
 
     async def _unread(self, lane: Lane, consumption: Consumption, error: UnreadableMessage) -> float | None:
-        if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
-            return await self._give_up(lane, consumption, error)
-        self._warn_once(error)
-        self._counts["skipped"] += 1
-        await self._done(lane, 1)
-        return None
+        if not is_note(lane.first.envelope):
+            if not isinstance(error, UnknownEventName) or consumption.on_unknown == "dead_letter":
+                return await self._letters.give_up(lane, consumption, error)
+            self._warn_once(error)
+        return await self._skip(lane)
 
     def _warn_once(self, error: UnknownEventName) -> None:
         known = (error.topic, error.name[:_LONGEST_NAME])
@@ -175,9 +209,12 @@ class Attempts:
         if lane.is_dropped:
             return None  # it comes again, here or elsewhere: nothing is decided about it
         lane.failures += 1
-        self._counts["failed"] += 1
+        self._figures.count("failed", consumption.incoming.topic)
         if self._is_exhausted(consumption, error, failures=lane.failures):
-            return await self._give_up(lane, consumption, error)
+            retry_topic = consumption.next_retry(lane.first)
+            if retry_topic is not None and consumption.retry.is_worth_retrying(error):
+                return await self._letters.send_to_retry(lane, error, retry_topic)
+            return await self._letters.give_up(lane, consumption, error)
         delay_s = consumption.retry.delay_after(lane.failures)
         logger.warning(
             "Attempt %d at the message at %s of %s failed; trying again in %.1f s.",
@@ -186,7 +223,7 @@ class Attempts:
             lane.first.envelope.topic,
             delay_s,
             exc_info=error,
-            extra=_ids(lane.first),
+            extra=ids_of(lane.first),
         )
         return delay_s
 
@@ -197,58 +234,10 @@ class Attempts:
             return True
         return not consumption.retry.is_worth_retrying(error)
 
-    async def _give_up(self, lane: Lane, consumption: Consumption, error: Exception) -> float | None:
-        if lane.is_dropped:
-            return None  # as in _failed
-        delivery = lane.first
-        logger.error(
-            "The message at %s of %s goes to the dead letters, %s.",
-            delivery.position,
-            delivery.envelope.topic,
-            consumption.dead_letter_topic,
-            exc_info=error,
-            extra=_ids(delivery),
-        )
-        lane.dead_letter = dead_letter(
-            delivery,
-            error,
-            topic=consumption.dead_letter_topic,
-            group=self._group,
-            attempts=max(lane.failures, 1),
-            time=self._clock.now(),
-        )
-        lane.failures = 0
-        return await self._bury(lane)
 
-    async def _bury(self, lane: Lane) -> float | None:
-        assert lane.dead_letter is not None, "see advance and _give_up"  # noqa: S101 - for type checkers
-        try:
-            await self._broker.send(lane.dead_letter)
-        except BaseException as error:
-            failure = as_failure(error)  # whatever it is, the message must not be lost
-            lane.failures += 1
-            delay_s = PERSISTENT.delay_after(lane.failures)
-            logger.error(  # noqa: TRY400 - the traceback of a stray cancellation is its cause's
-                "The dead letter of the message at %s of %s cannot be sent to %s; its lane waits. Next try in %.1f s.",
-                lane.first.position,
-                lane.first.envelope.topic,
-                lane.dead_letter.topic,
-                delay_s,
-                exc_info=failure,
-                extra=_ids(lane.first),
-            )
-            return delay_s
-        self._counts["dead_lettered"] += 1
-        await self._done(lane, 1)
-        return None
+def _is_ours(delivery: Delivery) -> bool:
+    return not isinstance(delivery, Returned) or delivery.is_ours
 
 
-def _ids(delivery: Delivery) -> dict[str, object]:
-    """What tells a message apart, for log records; never its content."""
-    envelope = delivery.envelope
-    return {
-        "topic": envelope.topic,
-        "partition": delivery.partition,
-        "position": delivery.position,
-        "message_id": envelope.id,
-    }
+def _is_to_handle(delivery: Delivery) -> bool:
+    return not isinstance(delivery, Returned) or (delivery.is_ours and not delivery.is_discarded)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from cqrs_core.consumer.returned import rounds_of
 from cqrs_core.errors import InvalidOption
 from cqrs_core.resilience import RetryPolicy
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from cqrs_core.broker import Delivery
+    from cqrs_core.consumer.retry_topics import RetryTopic
     from cqrs_core.errors import CqrsError
     from cqrs_core.incoming import IncomingEvents
     from cqrs_core.messages import Event
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 Order = Literal["key", "partition", "none"]
 #: What becomes of messages whose name is not consumed.
 OnUnknown = Literal["skip", "dead_letter"]
+#: What becomes of messages whose key has a dead letter: they are handled all the same, or parked behind it.
+OnDead = Literal["skip", "park"]
 
 
 class HandleBatch(Protocol):
@@ -44,9 +48,13 @@ class Consumption:
     Attributes:
         incoming: The events that are understood.
         order: What is handled in order. By key, messages without one have no order.
-        retry: How often a message is tried before it goes to the dead letters.
+        retry: How often a message is tried before it goes to a retry topic, or to the dead letters.
+        retry_topics: Where it waits then for its next round of attempts, one for each; a delay that is repeated has one
+            topic. What waits there is overtaken by others of its key.
         on_unknown: What is done about messages with a name that *incoming* does not have.
         dead_letter_topic: Where messages go that are given up.
+        on_dead: Whether, when a message is given up, the next of its key are handled, or parked behind it, until it was
+            sent back and is done.
         handle_batch: Handles several messages of a lane at once, in place of the handlers of each event. Messages that
             have no order are together in a lane of their partition then: alone, each would be a batch.
         max_batch_size: How many at most.
@@ -56,7 +64,9 @@ class Consumption:
     dead_letter_topic: str
     order: Order = "key"
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_topics: Sequence[RetryTopic] = ()
     on_unknown: OnUnknown = "skip"
+    on_dead: OnDead = "skip"
     handle_batch: HandleBatch | None = None
     max_batch_size: int = 100
 
@@ -72,9 +82,23 @@ class Consumption:
             found.append(InvalidOption("retry", retry, "a RetryPolicy"))
         if not isinstance(self.max_batch_size, int) or self.max_batch_size < 1:
             found.append(InvalidOption("max_batch_size", self.max_batch_size, "a whole number, at least 1"))
-        if not isinstance(self.dead_letter_topic, str) or self.dead_letter_topic in ("", self.incoming.topic):
+        taken = ["", self.incoming.topic, *(topic.name for topic in self.retry_topics)]
+        if not isinstance(self.dead_letter_topic, str) or self.dead_letter_topic in taken:
             found.append(InvalidOption("dead_letter_topic", self.dead_letter_topic, "the name of another topic"))
+        if self.retry_topics and self.order == "partition":
+            expected = "'key' or 'none': a message that waits in a retry topic is overtaken by all others"
+            found.append(InvalidOption("order", self.order, expected))
+        if self.on_dead not in get_args(OnDead):
+            found.append(InvalidOption("on_dead", self.on_dead, "'skip' or 'park'"))
+        elif self.on_dead == "park" and (self.order != "key" or self.retry_topics):
+            expected = "'skip', or order='key' and no retry topics: without an order there is nothing to park for"
+            found.append(InvalidOption("on_dead", self.on_dead, expected))
         return found
+
+    def next_retry(self, delivery: Delivery) -> RetryTopic | None:
+        """Name the retry topic for a message that has failed; ``None``: it has been in all of them."""
+        rounds = rounds_of(delivery)
+        return self.retry_topics[rounds] if rounds < len(self.retry_topics) else None
 
     def lane_of(self, delivery: Delivery) -> Hashable | None:
         """Name the lane of a message; ``None``: it shares one with no other."""

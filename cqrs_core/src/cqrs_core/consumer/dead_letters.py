@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cqrs_core.errors import EventHandlersFailed
+from cqrs_core.consumer.returned import first_partition_of
+from cqrs_core.errors import CqrsError, EventHandlersFailed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from cqrs_core.broker import Delivery
     from cqrs_core.envelope import Envelope
 
+#: What the names of these headers begin with.
+PREFIX = "cqrs_dead_"
 TOPIC = "cqrs_dead_topic"
 PARTITION = "cqrs_dead_partition"
 POSITION = "cqrs_dead_position"
@@ -21,12 +24,43 @@ ATTEMPTS = "cqrs_dead_attempts"
 ERROR_TYPE = "cqrs_dead_error_type"
 ERROR_TEXT = "cqrs_dead_error_text"
 TIME = "cqrs_dead_time"
+#: Where keys are parked: the place of a letter among those of its key.
+NUMBER = "cqrs_dead_number"
+#: In a message without a body, which is no event: that the letter at this position was sent back; that the letter of
+#: this number is done.
+REPLAYED = "cqrs_dead_replayed"
+SETTLED = "cqrs_dead_settled"
 
 _LONGEST_TEXT = 1000
 
 
+class ParkedBehind(CqrsError, RuntimeError):
+    """
+    A message was not handled, because one of its key that came before it is a dead letter.
+
+    Attributes:
+        key: The key.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__("An earlier message of its key is a dead letter. Send that back, and this one after it.")
+
+
+def is_note(envelope: Envelope) -> bool:
+    """Tell whether a message is no letter, but says what became of one."""
+    return REPLAYED in envelope.headers or SETTLED in envelope.headers
+
+
 def dead_letter(
-    delivery: Delivery, error: BaseException, *, topic: str, group: str, attempts: int, time: datetime
+    delivery: Delivery,
+    error: BaseException,
+    *,
+    topic: str,
+    group: str,
+    attempts: int,
+    time: datetime,
+    number: int | None = None,
 ) -> Envelope:
     """
     Address a message that was given up to *topic*.
@@ -35,18 +69,28 @@ def dead_letter(
     it up when and after how many attempts, and what was wrong. A message that dies again, after it was sent back, tells
     of its last death.
     """
-    cause = error.errors[0] if isinstance(error, EventHandlersFailed) and len(error.errors) == 1 else error
-    reason = {
-        TOPIC: delivery.envelope.topic,
-        PARTITION: delivery.partition,
-        POSITION: delivery.position,
-        GROUP: group,
-        ATTEMPTS: str(attempts),
-        ERROR_TYPE: f"{type(cause).__module__}.{type(cause).__qualname__}",
-        ERROR_TEXT: _text_of(cause),
-        TIME: time.isoformat(),
-    }
+    reason = reasons(PREFIX, delivery, error, group=group, attempts=attempts, time=time)
+    if number is not None:
+        reason[NUMBER] = str(number)
     return replace(delivery.envelope, topic=topic, headers={**delivery.envelope.headers, **reason})
+
+
+def reasons(
+    prefix: str, delivery: Delivery, error: BaseException, *, group: str, attempts: int, time: datetime
+) -> dict[str, str]:
+    """Tell, in headers whose names begin with *prefix*, where a message was, and why it is there no more."""
+    cause = error.errors[0] if isinstance(error, EventHandlersFailed) and len(error.errors) == 1 else error
+    facts = {
+        "topic": delivery.envelope.topic,
+        "partition": first_partition_of(delivery),
+        "position": delivery.position,
+        "group": group,
+        "attempts": str(attempts),
+        "error_type": f"{type(cause).__module__}.{type(cause).__qualname__}",
+        "error_text": _text_of(cause),
+        "time": time.isoformat(),
+    }
+    return {f"{prefix}{name}": value for name, value in facts.items()}
 
 
 def _text_of(error: BaseException) -> str:

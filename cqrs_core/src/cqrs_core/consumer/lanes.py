@@ -20,21 +20,24 @@ class Lane:
     Attributes:
         partition: Where they come from.
         failures: How many attempts at the first have failed.
-        dead_letter: What has still to be sent in place of the first, which was given up.
+        letter: What has still to be sent in place of the first, to a retry topic or to the dead letters, before it is
+            done.
+        counted_as: As what the first is counted when that was sent; empty: as nothing more.
         alone: How many of the first are handled one by one, because a batch with them failed and did not say where.
         cancel: Ends what is being done with it; for as long as it is in somebody's hands.
         is_dropped: Whether its partition was taken away, or the consumer stops: what is not under way is not begun, and
             nothing more is decided about what is.
     """
 
-    __slots__ = ("alone", "cancel", "dead_letter", "failures", "is_dropped", "name", "partition", "queue")
+    __slots__ = ("alone", "cancel", "counted_as", "failures", "is_dropped", "letter", "name", "partition", "queue")
 
     def __init__(self, name: Hashable, partition: str) -> None:
         self.name = name
         self.partition = partition
         self.queue: deque[Delivery] = deque()
         self.failures = 0
-        self.dead_letter: Envelope | None = None
+        self.letter: Envelope | None = None
+        self.counted_as = ""
         self.alone = 0
         self.cancel: Callable[[], None] | None = None
         self.is_dropped = False
@@ -112,7 +115,7 @@ class Lanes:
         for _ in range(count):
             lane.queue.popleft()
         lane.failures = 0
-        lane.dead_letter = None
+        lane.letter = None
         lane.alone = max(0, lane.alone - count)
         if lane.is_dropped:
             return False
@@ -152,6 +155,11 @@ class Lanes:
         for partition in list(self._kept) if partitions is None else partitions:
             self._kept.pop(partition, None)
             self._paused.discard(partition)
+
+    @property
+    def kept(self) -> int:
+        """How many messages are kept."""
+        return sum(self._kept.values())
 
     def busy(self, partitions: Collection[str] | None = None) -> list[Lane]:
         """List the lanes in somebody's hands: of *partitions*, or all."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
-from cqrs_core.consumer.attempts import PERSISTENT, Attempts
+from cqrs_core.consumer.attempts import Attempts
+from cqrs_core.consumer.figures import Figures
 from cqrs_core.consumer.lanes import Lanes
+from cqrs_core.consumer.letters import PERSISTENT, Letters
+from cqrs_core.consumer.parking import close_all, open_all, parkings_of
+from cqrs_core.consumer.returned import Returned, Returns
+from cqrs_core.consumer.status import ConsumerStatus
 from cqrs_core.context import Handling, being_handled
 from cqrs_core.errors import BrokerUnavailable
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from cqrs_core.consumer.attempts import HandleEvent
     from cqrs_core.consumer.consumption import Consumption
     from cqrs_core.consumer.lanes import Lane
+    from cqrs_core.observer import Observer
 
     Work = Callable[[], Awaitable[None]]
 
@@ -39,13 +44,14 @@ class Consumer:
     """
     One member of a group: receives, handles, acknowledges.
 
-    A message is acknowledged when its handlers are done, or when the dead letters have it: each is handled at least
-    once. What fails is tried again, and meanwhile only its own lane waits.
+    A message is acknowledged when its handlers are done, or when a retry topic or the dead letters have it: each is
+    handled at least once. What fails is tried again, and meanwhile only its own lane waits.
 
     Attributes:
         group: Whose member this is.
-        counts: How many messages were ``handled``, ``skipped`` as unknown, ``dead_lettered``; and how many attempts
-            have ``failed``.
+        counts: How many messages were ``handled``, ``skipped`` because they are unknown or another group's,
+            ``retried`` by way of a retry topic, ``dead_lettered``, ``parked`` behind a dead letter; and how many
+            attempts have ``failed``.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Consumer:
         group: str,
         max_concurrent: int = 10,
         stop_deadline_s: float = 30.0,
+        observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
         """
@@ -69,20 +76,40 @@ class Consumer:
             group: Members of one group share the messages.
             max_concurrent: How many messages, or batches, are being handled at the same time, at most.
             stop_deadline_s: Seconds that handlers have to end in when the loop stops, or a partition is taken away.
+            observer: Is told the figures, if there is one.
             clock: Tells the time, for delays and deadlines.
         """
         self.group = group
-        self.counts: Counter[str] = Counter()
         self._broker = broker
         self._consumptions = consumptions
         self._max_concurrent = max_concurrent
         self._stop_deadline_s = stop_deadline_s
         self._clock = clock or SystemClock()
+        self._figures = Figures(group, observer, self._clock)
+        self.counts = self._figures.counts
+        self._parkings = parkings_of(broker, consumptions, group=group, clock=self._clock)
+        letters = Letters(broker, self._parkings, self._done, group=group, clock=self._clock, figures=self._figures)
         self._attempts = Attempts(
-            broker, consumptions, handle, self._done, group=group, clock=self._clock, counts=self.counts
+            consumptions,
+            handle,
+            letters,
+            self._parkings,
+            self._done,
+            group=group,
+            clock=self._clock,
+            figures=self._figures,
+        )
+        self._returns = Returns(
+            group,
+            {
+                retry.name: (topic, retry.delay_s)
+                for topic, consumption in consumptions.items()
+                for retry in consumption.retry_topics
+            },
         )
         self._subscription: Subscription
-        self._lanes: Lanes
+        self._lag: Callable[[], Mapping[str, int]] | None = None
+        self._lanes = Lanes(self._lane_of, max_waiting=_MAX_WAITING)
         self._tasks: TaskGroup
         self._context: Context
         self._workers = 0
@@ -96,14 +123,21 @@ class Consumer:
 
         Raises:
             BrokerUnavailable: The broker cannot be reached.
+            CqrsError: It lacks a topic, or cannot read the dead letters behind which messages are to be parked.
         """
         largest = max(consumption.max_batch_size for consumption in self._consumptions.values())
         self._lanes = Lanes(self._lane_of, max_waiting=max(_MAX_WAITING, 2 * largest))
         self._is_stopping = False
         self._put_down = Gate()
-        self._subscription = await self._broker.subscribe(
-            list(self._consumptions), group=self.group, on_revoked=self._on_revoked
-        )
+        await open_all(self._parkings)
+        try:
+            self._subscription = await self._broker.subscribe(
+                [*self._consumptions, *self._returns.topics], group=self.group, on_revoked=self._on_revoked
+            )
+        except BaseException:
+            await run_shielded(partial(close_all, self._parkings.values()))
+            raise
+        self._lag = getattr(self._subscription, "lag", None)
 
     async def run(self, stopping: Gate) -> None:
         """
@@ -118,6 +152,8 @@ class Consumer:
         self._context = copy_context()
         try:
             async with open_task_group() as self._tasks:
+                if self._figures.are_observed:
+                    self._start(partial(self._figures.keep_telling, self.status))
                 async with open_task_group() as receiving:
                     receiving.start(self._receive)
                     await stopping.wait()
@@ -125,7 +161,23 @@ class Consumer:
                 await self._drain()
                 self._tasks.cancel()  # what is left only waits for its next attempt, or did not end in time
         finally:
-            await run_shielded(self._subscription.close)
+            await run_shielded(self._leave)
+
+    async def _leave(self) -> None:
+        try:
+            await self._subscription.close()
+        finally:
+            await close_all(self._parkings.values())
+
+    def status(self) -> ConsumerStatus:
+        """Tell how this does now. It asks nobody, so it may be called as often as one likes."""
+        return ConsumerStatus(
+            group=self.group,
+            in_flight=len(self._lanes.busy()),
+            received=self._lanes.kept,
+            lag=None if self._lag is None else self._lag(),
+            counts=dict(self.counts),
+        )
 
     async def _receive(self) -> None:
         failures = 0
@@ -139,8 +191,9 @@ class Consumer:
                 await self._clock.sleep(delay_s)
                 continue
             failures = 0
+            now, monotonic = self._clock.now(), self._clock.monotonic()
             for delivery in deliveries:
-                if self._lanes.add(delivery):
+                if self._lanes.add(self._returns.restored(delivery, now=now, monotonic=monotonic)):
                     self._subscription.pause(delivery.partition)
             self._start_workers()
 
@@ -192,7 +245,7 @@ class Consumer:
         self._start_workers()
 
     async def _done(self, lane: Lane, count: int) -> None:
-        done = lane.first_few(count)
+        done = [delivery.received if isinstance(delivery, Returned) else delivery for delivery in lane.first_few(count)]
         try:
             await self._subscription.acknowledge(done)
         except BrokerUnavailable as error:
@@ -205,6 +258,8 @@ class Consumer:
     async def _on_revoked(self, partitions: Collection[str]) -> None:
         """Begin nothing more of *partitions*, and let end what is under way; what does not end in time is cancelled."""
         self._lanes.drop(partitions)
+        for parking in self._parkings.values():
+            parking.forget(partitions)
         if not await self._until_put_down(partitions):
             # Somebody else begins with these messages now: what this one still does could undo what is newer.
             for lane in self._lanes.busy(partitions):

@@ -52,6 +52,22 @@ class SubscriptionClosed(CqrsError, RuntimeError):
         )
 
 
+class NotReadable(CqrsError, TypeError):
+    """
+    A broker cannot read a topic from its beginning.
+
+    Attributes:
+        broker: It.
+    """
+
+    def __init__(self, broker: object) -> None:
+        self.broker = broker
+        super().__init__(
+            f"{name_of(type(broker))} cannot read a topic from its beginning, which looking after dead letters needs: "
+            "it has no open_reader()."
+        )
+
+
 class MessageRefused(CqrsError, ValueError):
     """
     A broker does not want this message.

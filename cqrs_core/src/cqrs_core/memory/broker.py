@@ -8,6 +8,7 @@ from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.context import is_consuming
 from cqrs_core.errors import BrokerNotStarted, InvalidOption, MessageRefused
 from cqrs_core.memory.exchange import Exchange
+from cqrs_core.memory.kept import MemoryTopicReader
 from cqrs_core.memory.sending import Batch
 from cqrs_core.memory.subscriptions import MemorySubscription
 
@@ -45,6 +46,7 @@ class MemoryBroker:
         partitions: int = _PARTITIONS,
         max_waiting: int = _MAX_WAITING,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        max_kept: int = 0,
     ) -> None:
         """
         Make a broker that is not started.
@@ -53,14 +55,19 @@ class MemoryBroker:
             partitions: Into how many parts each topic is divided: how many members of a group can be at work at once.
             max_waiting: How many messages of one topic a group may have that are not acknowledged.
             max_message_bytes: How long the body of a message may be.
+            max_kept: How many messages of each topic, the newest, are kept for those who read it from its beginning,
+                such as :class:`cqrs_core.consumer.DeadLetters`, whether a group has them or not.
 
         Raises:
-            InvalidOption: One of them is less than 1.
+            InvalidOption: One of them is less than 1; *max_kept*, less than 0.
         """
         options = {"partitions": partitions, "max_waiting": max_waiting, "max_message_bytes": max_message_bytes}
         for option, value in options.items():
             if value < 1:
                 raise InvalidOption(option, value, "at least 1")
+        if max_kept < 0:
+            raise InvalidOption("max_kept", max_kept, "at least 0")
+        self._max_kept = max_kept
         self._partitions = partitions
         self._max_waiting = max_waiting
         self._max_message_bytes = max_message_bytes
@@ -75,6 +82,7 @@ class MemoryBroker:
         partitions: int = _PARTITIONS,
         max_waiting: int = _MAX_WAITING,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        max_kept: int = 0,
     ) -> MemoryBroker:
         """
         Make a broker from an *address* that says no more than that it is one: ``memory://``, or nothing.
@@ -84,7 +92,9 @@ class MemoryBroker:
         """
         if address not in {"", "memory://"}:
             raise InvalidOption("address", address, "'memory://' and no more: it is nowhere but in this process")
-        return cls(partitions=partitions, max_waiting=max_waiting, max_message_bytes=max_message_bytes)
+        return cls(
+            partitions=partitions, max_waiting=max_waiting, max_message_bytes=max_message_bytes, max_kept=max_kept
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(partitions={self._partitions}, max_waiting={self._max_waiting})"
@@ -93,7 +103,9 @@ class MemoryBroker:
         """As :meth:`cqrs_core.broker.Broker.start`; several may start it, each stops it once."""
         self._starts += 1
         if self._exchange is None:
-            self._exchange = Exchange(partitions=self._partitions, max_waiting=self._max_waiting)
+            self._exchange = Exchange(
+                partitions=self._partitions, max_waiting=self._max_waiting, max_kept=self._max_kept
+            )
 
     async def stop(self) -> None:
         """As :meth:`cqrs_core.broker.Broker.stop`; the last one ends what waits to be sent or received."""
@@ -169,6 +181,18 @@ class MemoryBroker:
         if not await exchange.join(subscription, list(dict.fromkeys(topics)), group=group):
             raise BrokerNotStarted(self)
         return subscription
+
+    async def open_reader(self, topic: str) -> MemoryTopicReader:
+        """
+        As :meth:`cqrs_core.broker.ReadableBroker.open_reader`.
+
+        Raises:
+            InvalidOption: ``max_kept`` is 0: nothing is kept that could be read.
+            BrokerNotStarted: It is not started.
+        """
+        if not self._max_kept:
+            raise InvalidOption("max_kept", 0, "more, such as MemoryBroker(max_kept=1000), to read from the beginning")
+        return MemoryTopicReader(self._started().topic(topic).kept)
 
     def _started(self) -> Exchange:
         if self._exchange is None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Exchange:
     """The topics, who waits to send to them, and who joins which group."""
 
-    def __init__(self, *, partitions: int, max_waiting: int) -> None:
+    def __init__(self, *, partitions: int, max_waiting: int, max_kept: int) -> None:
         self._partitions = partitions
+        self._max_kept = max_kept
         self._max_waiting = max_waiting
         self._topics: dict[str, Topic] = {}
         self._batches: list[Batch] = []  # that somebody waits for
@@ -32,7 +33,9 @@ class Exchange:
     def topic(self, name: str) -> Topic:
         """Find a topic; there is every one that is asked for."""
         if name not in self._topics:
-            self._topics[name] = Topic(name, partitions=self._partitions, max_waiting=self._max_waiting)
+            self._topics[name] = Topic(
+                name, partitions=self._partitions, max_waiting=self._max_waiting, max_kept=self._max_kept
+            )
         return self._topics[name]
 
     async def settle(self, batch: Batch) -> None:

@@ -76,6 +76,11 @@ class Queue:
         self._received: dict[str, Entry] = {}  # by position, in the order in which they were received
 
     @property
+    def size(self) -> int:
+        """How many messages are not acknowledged."""
+        return len(self._waiting) + len(self._received)
+
+    @property
     def is_ready(self) -> bool:
         """Whether there is something to receive now."""
         return bool(self._waiting) and not self.is_paused and not self.is_leaving

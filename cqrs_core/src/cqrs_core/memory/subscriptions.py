@@ -80,6 +80,10 @@ class MemorySubscription:
         if partition in self._owned:
             self._owned[partition].resume()
 
+    def lag(self) -> dict[str, int]:
+        """As :meth:`cqrs_core.broker.LaggingSubscription.lag`."""
+        return {name: queue.size for name, queue in self._owned.items()}
+
     async def close(self) -> None:
         """As :meth:`cqrs_core.broker.Subscription.close`; whoever waits in :meth:`receive` gets an error."""
         if self._is_open:

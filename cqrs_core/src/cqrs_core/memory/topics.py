@@ -8,8 +8,9 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from cqrs_core.broker import SendOutcome, SendStatus
+from cqrs_core.broker import Delivery, SendOutcome, SendStatus
 from cqrs_core.errors import BrokerUnavailable
+from cqrs_core.memory.kept import Kept
 from cqrs_core.memory.queues import Entry, Queue
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from cqrs_core.memory.sending import Sending
 
 logger = logging.getLogger(__name__)
+
+
+def partition_name(topic: str, index: int) -> str:
+    """Name a partition, as no other of any topic is."""
+    return f"{topic}/{index}"
 
 
 class Backlog:
@@ -38,7 +44,7 @@ class Backlog:
         self.topic = topic
         self.size = 0
         self.members: list[Owner] = []
-        self._queues = [Queue(f"{topic.name}/{index}") for index in range(topic.partitions)]
+        self._queues = [Queue(partition_name(topic.name, index)) for index in range(topic.partitions)]
 
     def put(self, index: int, entry: Entry) -> None:
         """Add a message to the partition *index*."""
@@ -96,9 +102,11 @@ class Topic:
     Attributes:
         name: What it is called.
         partitions: How many it has.
+        kept: Its newest messages, for those who read it from its beginning.
     """
 
-    def __init__(self, name: str, *, partitions: int, max_waiting: int) -> None:
+    def __init__(self, name: str, *, partitions: int, max_waiting: int, max_kept: int) -> None:
+        self.kept = Kept(max_kept)
         self.name = name
         self.partitions = partitions
         self._max_waiting = max_waiting
@@ -183,13 +191,15 @@ class Topic:
     def _put(self, sending: Sending) -> None:
         envelope = sending.envelope
         must_tell = sending.taken(len(self._backlogs))
-        if not self._backlogs:
+        if not self._backlogs and not self.kept.limit:
             self._warn()
             return
         index = self._partition_of(envelope)
         offset = self._next_offsets[index]
         self._next_offsets[index] = offset + 1
         position = f"{index}/{offset}"
+        if self.kept.limit:
+            self.kept.add(Delivery(envelope, partition_name(self.name, index), position))
         for backlog in self._backlogs.values():
             backlog.put(index, Entry(envelope, position, sending if must_tell else None))
 

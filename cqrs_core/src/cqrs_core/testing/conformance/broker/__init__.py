@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cqrs_core.testing.conformance.broker.carrying import CarryingChecks
+from cqrs_core.testing.conformance.broker.reading import ReadingChecks
 from cqrs_core.testing.conformance.broker.receiving import ReceivingChecks
 from cqrs_core.testing.conformance.broker.sending import SendingChecks
 from cqrs_core.testing.conformance.broker.sharing import SharingChecks
@@ -11,7 +12,7 @@ from cqrs_core.testing.conformance.broker.starting import StartingChecks
 __all__ = ["BrokerConformance"]
 
 
-class BrokerConformance(CarryingChecks, ReceivingChecks, SharingChecks, SendingChecks, StartingChecks):
+class BrokerConformance(CarryingChecks, ReceivingChecks, SharingChecks, SendingChecks, StartingChecks, ReadingChecks):
     """
     The checks for a :class:`cqrs_core.broker.Broker`: subclass as ``TestMyBroker``, and implement :meth:`open_broker`.
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cqrs_core.concurrency import open_task_group, sleep
 from cqrs_core.envelope import Envelope
 from cqrs_core.testing.conformance.broker.suite import BrokerSuite, bodies, check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from cqrs_core.broker import Broker, Delivery, Subscription
 
 
@@ -86,6 +90,27 @@ class ReceivingChecks(BrokerSuite):
             deliveries = await self.consume(subscription, 1)
 
         assert [b"new"] == bodies(deliveries)
+
+    @check
+    async def test_lag_tells_what_is_not_acknowledged(self, broker: Broker) -> None:
+        """Where a subscription has it: by its partitions, received or not; and nothing of what it has no more."""
+        topic = await self.new_topic()
+        lags: list[int] = []
+        async with self.member(broker, topic) as subscription:
+            lag: Callable[[], Mapping[str, int]] | None = getattr(subscription, "lag", None)
+            if lag is None:
+                pytest.skip("its subscriptions do not tell how much is not done")
+            for number in range(5):
+                await broker.send(Envelope(topic, b"%d" % number, f"key-{number}"))
+            deliveries = await self.take(subscription, 5)
+            for done in (deliveries[:0], deliveries[:2], deliveries[2:]):
+                await subscription.acknowledge(done)
+                lags.append(sum(lag().values()))
+            names = set(lag())
+
+        assert [5, 3, 0] == lags
+        assert {delivery.partition for delivery in deliveries} <= names
+        assert {} == lag()
 
     @check
     async def test_pause_holds_a_partition_back(self, broker: Broker) -> None:

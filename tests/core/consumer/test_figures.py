@@ -1,0 +1,141 @@
+"""What a consumer tells an observer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import cqrs_core as cqrs
+from cqrs_core.concurrency import Gate
+from cqrs_core.consumer import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from conftest import Desk
+
+    from cqrs_core.observer import Metric
+
+
+class Notebook:
+    """Writes everything down, by the name of the metric and what it is about."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int] = defaultdict(int)
+        self.values: dict[str, list[float]] = defaultdict(list)
+        self.metrics: set[Metric] = set()
+
+    def add(self, metric: Metric, number: int, attributes: Mapping[str, str]) -> None:
+        self.totals[self._place(metric, attributes)] += number
+
+    def set(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
+        self.values[self._place(metric, attributes)].append(value)
+
+    def record(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
+        self.set(metric, value, attributes)
+
+    def _place(self, metric: Metric, attributes: Mapping[str, str]) -> str:
+        self.metrics.add(metric)
+        return " ".join([metric.name.removeprefix("cqrs.consumer."), *attributes.values()])
+
+
+async def test_an_observer_is_told_what_became_of_messages(desk: Desk) -> None:
+    """By group and topic: the same numbers as in ``counts``, and how long each attempt took."""
+    notebook = Notebook()
+    retries = cqrs.RetryPolicy(max_attempts=2, delay_s=1, jitter=0)
+    shop, by_shop = desk.app(observer=notebook, retry=retries, retry_topic_delays_s=[30])
+    bank, by_bank = desk.app("bank", observer=notebook, on_dead="park")
+    by_shop.fails["a"] = [ValueError()] * 4
+    by_bank.fails["a"] = [ValueError()]
+    async with shop.running(), bank.running():
+        await desk.send("a", "b")
+        await desk.send("x", ce_type="Other", key="x")
+        for delay_s in (1, 30, 1):
+            await desk.settle()
+            await desk.clock.advance(delay_s)
+        await desk.until(lambda: shop.consumers[0].counts["dead_lettered"] == 1)
+        await desk.until(lambda: bank.consumers[0].counts["parked"] == 1)
+    assert {
+        "handled shop payments": 1,
+        "failed shop payments": 4,
+        "skipped shop payments": 1,
+        "retried shop payments": 1,
+        "dead_lettered shop payments": 1,
+        "failed bank payments": 1,
+        "skipped bank payments": 1,
+        "dead_lettered bank payments": 1,
+        "parked bank payments": 1,
+    } == notebook.totals
+    assert [0.0] * 5 == notebook.values["attempt shop payments"]
+    assert notebook.metrics == set(METRICS)
+
+
+async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: Desk) -> None:
+    """One attempt, however many messages."""
+    notebook = Notebook()
+    app, book = desk.app(observer=notebook, in_batches=True)
+    take = book.take
+
+    async def take_long(what: str) -> None:
+        await desk.clock.sleep(2.5)
+        await take(what)
+
+    book.take = take_long  # type: ignore[method-assign]
+    subscription = await desk.broker.subscribe(["payments"], group="shop", on_revoked=_nothing)
+    await desk.send("a", "b", "c")
+    await subscription.close()
+    async with app.running():
+        await desk.clock.until_asleep(2)
+        await desk.clock.advance(2.5)
+        await desk.until(lambda: book.done == ["a b c"])
+        await desk.until(lambda: app.consumers[0].counts["handled"] == 3)
+    assert {"handled shop payments": 3} == notebook.totals
+    assert [2.5] == notebook.values["attempt shop payments"]
+
+
+async def _nothing(_: object) -> None:
+    """For subscriptions to which it is all the same."""
+
+
+async def test_gauges_are_told_every_quarter_of_a_minute(desk: Desk) -> None:
+    """Of a partition that has gone to another member, nothing is left here."""
+    notebook = Notebook()
+    desk.broker = cqrs.MemoryBroker(partitions=2)
+    await desk.broker.start()
+    app, book = desk.app(observer=notebook)
+    other, _ = desk.app()
+    async with app.running():
+        await desk.until(lambda: "in_flight shop" in notebook.values)
+        may_end = Gate()
+
+        async def take(_what: str) -> None:
+            await may_end.wait()
+
+        book.take = take  # type: ignore[method-assign]
+        await desk.send("a", "b", key="k")
+        await desk.until(lambda: app.consumers[0].status().received == 2)
+        await desk.clock.advance(15)
+        await desk.settle()
+        assert [0, 1] == notebook.values["in_flight shop"]
+        assert [0, 2] == notebook.values["received shop"]
+        lags = {place: values for place, values in notebook.values.items() if place.startswith("lag")}
+        assert [(0, 0), (0, 2)] == sorted(tuple(values) for values in lags.values())
+        may_end.open()
+        await desk.until(lambda: app.consumers[0].status().received == 0)
+        gone = await _leave_one(desk, app, other, notebook)
+        assert 1 == len(gone)
+        for place in gone:
+            assert 0 == notebook.values[place][-1]
+    await desk.broker.stop()
+
+
+async def _leave_one(desk: Desk, app: cqrs.App, other: cqrs.App, notebook: Notebook) -> list[str]:
+    """Let another member take one of the two partitions, and give those of which the first is told no more."""
+    lengths = {place: len(values) for place, values in notebook.values.items() if place.startswith("lag")}
+    async with other.running():
+        await desk.until(lambda: len(app.consumers[0].status().lag or ()) == 1)
+        await desk.clock.advance(15)
+        await desk.settle()
+        await desk.clock.advance(15)
+        await desk.settle()
+    return [place for place, length in lengths.items() if len(notebook.values[place]) == length + 1]
