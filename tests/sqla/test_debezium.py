@@ -240,9 +240,13 @@ def message() -> Envelope:
 
 @on_postgresql
 async def test_the_dead_are_requeued_only_if_somebody_reads(
-    *, storage: SqlAlchemyStorage, read_storage: SqlAlchemyStorage
+    *,
+    storage: SqlAlchemyStorage,
+    read_storage: SqlAlchemyStorage,
+    config: Any,
+    prepare: Callable[..., Awaitable[None]],
 ) -> None:
-    """They stay where they are, else."""
+    """They stay where they are, else. In the outbox, nothing is left of them."""
     unit = storage.unit_of_work()
     unit.enqueue([message()])
     await unit.commit()
@@ -258,3 +262,7 @@ async def test_the_dead_are_requeued_only_if_somebody_reads(
         await read_storage.import_outbox("old")
 
     assert 1 == (await read_storage.outbox_keeper.status()).dead
+    await prepare(*config.preparation)
+    assert 1 == await read_storage.outbox_keeper.requeue(Selection())
+    status = await read_storage.outbox_keeper.status()
+    assert (0, 0) == (status.dead, status.waiting)
