@@ -28,6 +28,7 @@ nox.options.sessions = [
     "tests",
     "databases",
     "kafka",
+    "debezium",
     "core_alone",
     "plugins",
     "examples",
@@ -123,10 +124,11 @@ def tests(session: nox.Session) -> None:
     install_checkout(session, "test")
     # Each Python its own file: sessions may run side by side.
     coverage = {"COVERAGE_FILE": str(Path(session.create_tmp()) / "coverage")}
-    # By the sessions `databases`, `kafka`, `examples` and `plugins`.
+    # By the sessions `databases`, `kafka`, `debezium`, `examples` and `plugins`.
     elsewhere = [
         "tests/sqla",
         "tests/kafka",
+        "tests/debezium",
         "tests/examples",
         "tests/meta/test_documentation.py",
         OUTBOX_BENCHMARK,
@@ -181,6 +183,17 @@ def kafka(session: nox.Session) -> None:
     # What is left are ways out of what aiokafka does when the machine is slow.
     options = ["--include=*/cqrs_kafka/*", f"--fail-under={94 if is_whole else 0}"]
     session.run("coverage", "report", *options, env=coverage)
+
+
+@nox.session(python=PYTHONS[-1])
+def debezium(session: nox.Session) -> None:
+    """
+    Run tests/debezium: the real connector, under Kafka Connect, beside our relay; arguments after -- go to pytest.
+
+    The servers are those of `eval "$(scripts/services start postgres kafka)"`; the tests start the worker themselves.
+    """
+    install_checkout(session, "test-debezium")
+    session.run("pytest", *(session.posargs or ["tests/debezium"]))
 
 
 @nox.session(python=PYTHONS)

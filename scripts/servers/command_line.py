@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import debian
+from .connect import CONNECT
 from .control import Control
 from .folders import usual_folder
 from .kafka import KAFKA
@@ -20,7 +21,7 @@ from .service import Server, Service, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SERVICES = (REDIS, POSTGRES, MARIADB, KAFKA)
+SERVICES = (REDIS, POSTGRES, MARIADB, KAFKA, CONNECT)
 
 HELP = """\
 Start, find and stop the real servers that some tests need, on free ports of 127.0.0.1, with their data in a temporary
@@ -104,7 +105,10 @@ def main(
         "scripts/services", description=HELP, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("command", choices=["start", "status", "stop"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"all unless named: {', '.join(by_name)}")
+    usual = ", ".join(service.name for service in services if service.is_usual)
+    others = ", ".join(service.name for service in services if not service.is_usual)
+    names = f"{usual} unless named{f'; there is {others}, too' if others else ''}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument(
         "--folder",
         type=Path,
@@ -115,12 +119,14 @@ def main(
     asked = parser.parse_args(arguments)
     if unknown := sorted(set(asked.names) - set(by_name)):
         parser.error(f"there is no {', '.join(unknown)}; there is {', '.join(by_name)}")
-    chosen = [by_name[name] for name in dict.fromkeys(asked.names)] or list(services)
     try:
         controls = control(asked.folder.absolute())
     except ServiceError as problem:
         say(f"scripts/services: {problem}")
         return 1
+    chosen = [by_name[name] for name in dict.fromkeys(asked.names)] or [
+        service for service in services if service.is_usual or asked.command == "stop" or controls.running(service)
+    ]
     if asked.command == "start":
         well = start(controls, chosen, install)
     elif asked.command == "status":

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import downloads
+from . import downloads, maven
 from .control import free_port
 from .processes import command_line
 from .service import Server, Service, Step, Tool
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
-JARS = Path(__file__).with_name("kafka_jars.txt")
 CONFIG = "server.properties"
 
 #: A single node is all replicas there are. Tests wait for no member that may come later, and see soon that one is gone;
@@ -55,23 +53,12 @@ def cache() -> Path:
 
 def fetch() -> None:
     """Bring the jars that are not there yet."""
-    lines = [line.split() for line in JARS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    downloads.fetch({f"{MAVEN_CENTRAL}/{path}": digest for digest, path in lines}, cache())
+    maven.fetch("kafka_jars.txt", cache())
 
 
 def java(*arguments: str) -> list[str]:
-    """Answer what follows the name of the program, to run a class of Kafka's that says no more than what went wrong."""
-    return [
-        "-Xmx512m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",  # it is started often, and never runs for long
-        "-XX:-UsePerfData",
-        "-Djava.io.tmpdir=.",
-        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        "--class-path",
-        f"{cache()}/*",
-        *arguments,
-    ]
+    """Answer what follows the name of the program, to run a class of Kafka's."""
+    return [*maven.java(cache()), *arguments]
 
 
 def prepare(program: str, data: Path) -> list[Step]:

@@ -56,6 +56,31 @@ def command_line(pid: int) -> list[bytes]:
         return []
 
 
+def listens(pid: int, port: int) -> bool:
+    """
+    Answer whether a process listens on a port of IPv4's or IPv6's; of another user's, only root can tell.
+
+    Source:
+        proc_pid_fd(5), proc_pid_net(5): the fields of a socket are its local address at 1, its state at 3, of which 0A
+        is LISTEN, and its inode at 9.
+    """
+    try:
+        tables = [Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii") for table in ("tcp", "tcp6")]
+        files = {_target(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:  # there is none, or it is not for us to look
+        return False
+    sockets = [line.split() for table in tables for line in table.splitlines()[1:]]
+    end, listening = f":{port:04X}", "0A"
+    return any(f"socket:[{s[9]}]" in files for s in sockets if s[1].endswith(end) and s[3] == listening)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:  # closed just now
+        return ""
+
+
 def is_running(server: Server) -> bool:
     """Answer whether the very process runs that was started as *server*."""
     return beginning(server.pid) == server.began

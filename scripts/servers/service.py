@@ -86,6 +86,7 @@ class Service:
             the two.
         ends_on: What asks the server to end soon, whoever is connected.
         tools: What is installed along with it.
+        is_usual: Whether it is started when no service is named.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Service:
     leftovers: tuple[str, ...] = ()
     ends_on: Signals = SIGTERM
     tools: tuple[Tool, ...] = ()
+    is_usual: bool = True
 
     def installed_at(self) -> str | None:
         """Answer the path of the program; None when it is not installed."""

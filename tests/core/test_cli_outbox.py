@@ -16,7 +16,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import StorageUnusable
 from cqrs_core.memory import MemoryStorage
 from cqrs_core.outbox import ParkedKey
-from cqrs_core.outbox_keeper import OutboxStatus
+from cqrs_core.outbox_keeper import LogReader, OutboxStatus
 from cqrs_core.outbox_tables import described_status, duration_text
 from cqrs_core.testing import VirtualClock
 from cqrs_core.text_tables import text_of
@@ -117,6 +117,44 @@ def test_status_tells_that_there_may_be_more_keys_than_it_has_read() -> None:
     assert "keys retried      1 (keys: b)" in described_status(replace(status, counted_to=3))
 
 
+READ = """\
+oldest        nothing waits
+waiting       0
+halted        0
+keys retried  0
+dead          0
+sent by       Debezium
+readers       shop_outbox (1200 bytes behind), other (not connected, the log that it needs is gone)
+"""
+
+
+def test_status_of_an_outbox_that_somebody_else_sends_tells_how_far_that_is() -> None:
+    """Instead of relays, which there are none of. If nobody reads, or what he needs is gone, a person has to look."""
+    readers = [LogReader("shop_outbox", True, 1200), LogReader("other", False, None)]
+    status = OutboxStatus(
+        oldest_age_s=None,
+        waiting=0,
+        halted=0,
+        dead=0,
+        counted_to=10,
+        parked=[],
+        relays=[],
+        free_slots=64,
+        slots=64,
+        sent_by="Debezium",
+        readers=readers,
+    )
+
+    assert READ == f"{described_status(status)}\n"
+    assert not status.needs_a_person
+    for left in ([], readers[1:]):
+        assert replace(status, readers=left).needs_a_person
+        assert "Nobody reads the log" in described_status(replace(status, readers=left))
+    waiting = described_status(replace(status, waiting=1, oldest_age_s=1.0))
+    assert "it stays until it is deleted" in waiting
+    assert "No relay is running" not in waiting
+
+
 @pytest.mark.usefixtures("shop")
 def test_status_for_programs_is_json(run: Run) -> None:
     """Under the names of its attributes."""
@@ -134,6 +172,8 @@ def test_status_for_programs_is_json(run: Run) -> None:
         "free_slots": 0,
         "slots": 64,
         "figures": {},
+        "sent_by": None,
+        "readers": [],
         "needs_a_person": True,
     } == json.loads(text)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cqrs_core.cli import main
 from cqrs_core.errors import StorageUnavailable
-from cqrs_core.storage import ImportReport
+from cqrs_core.storage import ConnectorConfig, ImportReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+#: Any file will do.
+PLUGIN = Path(__file__)
 
 
 class TablesStorage:
@@ -34,6 +40,10 @@ class TablesStorage:
 
     async def import_outbox(self, table: str) -> ImportReport:
         return ImportReport(3, [f"{table}: {text}" for text in self.left])
+
+    def debezium_config(self, name: str | None = None) -> ConnectorConfig:
+        settings = {"name": name or "shop_outbox", "a:b c=d": "  Ж\\.\n", "secret": "${env:PASSWORD}"}
+        return ConnectorConfig(settings, ("CREATE PUBLICATION shop;", "SELECT slot;"), PLUGIN)
 
     async def stop(self) -> None:
         self.done.append("stop")
@@ -113,6 +123,50 @@ def test_import_tells_what_was_moved_and_what_was_left(
     assert text == capsys.readouterr().out
 
 
+PROPERTIES = rf"""# Before, in the database, in this order:
+#   CREATE PUBLICATION shop;
+#   SELECT slot;
+# In the worker's plugin.path: {PLUGIN.name}, which --plugin FOLDER copies there.
+# In the environment of the worker: PASSWORD. In its own settings:
+#   config.providers=env
+#   config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
+name=shop_outbox
+a\:b\ c\=d=\  \u0416\\.\u000a
+secret=${{env:PASSWORD}}
+"""
+
+
+@pytest.mark.parametrize("open_storage", [TablesStorage()], indirect=True)
+@pytest.mark.usefixtures("open_storage")
+def test_the_settings_of_debezium_are_a_file_for_the_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    """In Latin-1, as Java reads such files, with what has to be done before at its top."""
+    assert 0 == main(["outbox", "debezium-config", "db://x"])
+    assert PROPERTIES == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("open_storage", [TablesStorage()], indirect=True)
+@pytest.mark.usefixtures("open_storage")
+def test_the_settings_of_debezium_as_json_are_what_the_worker_takes_over_http(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The name beside the rest."""
+    assert 0 == main(["outbox", "debezium-config", "db://x", "--json", "--name", "mine"])
+
+    config = {"a:b c=d": "  Ж\\.\n", "secret": "${env:PASSWORD}"}
+    assert {"name": "mine", "config": config} == json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("open_storage", [TablesStorage()], indirect=True)
+@pytest.mark.usefixtures("open_storage")
+def test_the_plugin_for_the_worker_is_copied_into_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Which has to be there: where a worker does not look, it would be of no use."""
+    assert 0 == main(["outbox", "debezium-config", "db://x", "--plugin", str(tmp_path)])
+    assert PLUGIN.read_bytes() == (tmp_path / PLUGIN.name).read_bytes()
+
+    assert 1 == main(["outbox", "debezium-config", "db://x", "--plugin", str(tmp_path / "not there")])
+    assert "It must be a folder that is there, of the worker's plugin.path." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("open_storage", [PlainStorage()], indirect=True)
 @pytest.mark.parametrize(
     ("arguments", "problem"),
@@ -120,6 +174,7 @@ def test_import_tells_what_was_moved_and_what_was_left(
         (["db", "check", "db://x"], "has no tables that could be made or checked."),
         (["db", "ddl", "db://x"], "has no tables that could be made or checked."),
         (["outbox", "import", "db://x", "--from", "old"], "cannot take over an outbox."),
+        (["outbox", "debezium-config", "db://x"], "has no outbox that Debezium could send."),
     ],
 )
 @pytest.mark.usefixtures("open_storage")

@@ -668,6 +668,29 @@ def test_what_could_be_installed_starts_although_the_rest_could_not(
     assert capsys.readouterr().out.startswith("export TEST_OTHER_URL=")
 
 
+def test_what_is_unusual_is_started_by_its_name_alone_and_stopped_with_the_rest(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And while it runs, it is found with the rest."""
+    services = [fake("usual"), replace(fake("unusual"), is_usual=False)]
+
+    assert 0 == run(machine, "start", services=services)
+    assert ["TEST_USUAL_URL"] == variables(capsys)
+    assert 0 == run(machine, "status", services=services)
+    assert ["TEST_USUAL_URL"] == variables(capsys)
+    assert 0 == run(machine, "start", "unusual", services=services)
+    assert ["TEST_UNUSUAL_URL"] == variables(capsys)
+    assert 0 == run(machine, "start", services=services)
+    assert ["TEST_USUAL_URL", "TEST_UNUSUAL_URL"] == variables(capsys)
+    assert 0 == run(machine, "stop", services=services)
+    assert "unusual: stopped" in capsys.readouterr().err
+
+
+def variables(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Those that were printed since the last time."""
+    return [line.removeprefix("export ").partition("=")[0] for line in capsys.readouterr().out.splitlines()]
+
+
 # The real thing -----------------------------------------------------------------------------------------------------
 
 
@@ -694,7 +717,8 @@ def test_redis_serves_between_start_and_stop() -> None:
         assert [] == list(Path(folder).iterdir())
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+#: A worker of Kafka Connect is started by those tests that need one, on Linux alone.
+@pytest.mark.parametrize("service", [s for s in SERVICES if s.is_usual], ids=lambda service: service.name)
 def test_docker_has_the_same_servers(service: Service) -> None:
     compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 

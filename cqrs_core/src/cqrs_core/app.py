@@ -9,7 +9,7 @@ from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption
+from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
 from cqrs_core.loops import chosen_loops, run_loops
@@ -327,10 +327,12 @@ class App:
         acknowledged, and so comes again.
 
         Args:
-            only: Which loops to run: ``"consumers"`` and ``"relay"``; ``None``: all.
+            only: Which loops to run: ``"consumers"`` and ``"relay"``; ``None``: all that there are. There is no relay
+                for an outbox that somebody else sends, such as Debezium.
 
         Raises:
             InvalidOption: *only* names something else.
+            RelayRefused: Somebody else sends the outbox, and *only* asks for a relay, or the App has settings for one.
             Exception: As for ``async with app:``; what the block raised; what ended a loop.
         """
         loops = chosen_loops(only)
@@ -339,9 +341,17 @@ class App:
             self._consumers = (
                 () if traffic is None or "consumers" not in loops else tuple(traffic.consumers(self._observer))
             )
-            self._relay = await self._make_relay() if self._units.are_used and "relay" in loops else None
+            self._relay = await self._make_relay() if self._needs_relay(only, loops) else None
             async with run_loops(self._consumers, self._relay):
                 yield self
+
+    def _needs_relay(self, only: Collection[str] | None, loops: Collection[str]) -> bool:
+        sent_by = self._units.sent_by
+        if sent_by is None:
+            return self._units.are_used and "relay" in loops
+        if self._relay_options is not None or (only is not None and "relay" in loops):
+            raise RelayRefused(sent_by)
+        return False
 
     @property
     def _observer(self) -> Observer | None:

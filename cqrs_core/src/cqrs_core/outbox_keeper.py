@@ -27,6 +27,22 @@ class RelayShare:
     slots: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    """
+    Somebody who reads the log of the database, and may send what is written into the outbox.
+
+    Attributes:
+        name: What it is called there.
+        is_connected: Whether it reads now.
+        behind_bytes: How much of the log it has not done with yet; ``None``: what it has not done with is gone.
+    """
+
+    name: str
+    is_connected: bool
+    behind_bytes: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxStatus:
     """
@@ -46,6 +62,8 @@ class OutboxStatus:
         figures: What else the storage tells of itself, by name, for those who know it: of PostgreSQL ``dead_rows``,
             which wait to be swept out of the outbox, and ``horizon_age``, how many transactions ago the oldest began
             that keeps it from being swept.
+        sent_by: Who sends it, if no relay does. Then nothing waits in it, and *readers* tell how that does.
+        readers: Who reads the log of the database, if somebody who does so sends the outbox.
     """
 
     oldest_age_s: float | None
@@ -58,11 +76,18 @@ class OutboxStatus:
     free_slots: int
     slots: int
     figures: Mapping[str, float] = field(default_factory=dict)
+    sent_by: str | None = None
+    readers: Sequence[LogReader] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody is to read the log of the database, and there is nobody who has had all of it."""
+        return self.sent_by is not None and all(reader.behind_bytes is None for reader in self.readers)
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether there is something that no relay will ever do by itself."""
-        return self.halted > 0 or self.dead > 0
+        """Whether there is something that nobody will ever do by himself."""
+        return self.halted > 0 or self.dead > 0 or self.is_lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

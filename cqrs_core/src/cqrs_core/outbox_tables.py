@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
-from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus
+from cqrs_core.outbox_keeper import LogReader, OutboxEntry, OutboxStatus
 from cqrs_core.text_tables import body_facts, columns, described_message, moment, shortened, shown, table
 
 if TYPE_CHECKING:
@@ -60,15 +60,13 @@ def described_status(status: OutboxStatus) -> str:
     halted = [one.key for one in status.parked if one.delay_s is None]
     retried = [one.key for one in status.parked if one.delay_s is not None]
     is_cut = len(status.parked) >= status.counted_to
-    relays = ", ".join(f"{shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
     lines = [
         ("oldest", "nothing waits" if status.oldest_age_s is None else duration_text(status.oldest_age_s)),
         ("waiting", _number(status.waiting, status)),
         ("halted", f"{_number(status.halted, status)}{_keys(halted)}"),
         ("keys retried", f"{len(retried)}{' or more' if is_cut else ''}{_keys(retried)}"),
         ("dead", _number(status.dead, status)),
-        ("relays", relays or "none"),
-        ("shares of nobody", f"{status.free_slots} of {status.slots}"),
+        *_senders(status),
         *((name.replace("_", " "), f"{value:,.0f}") for name, value in status.figures.items()),
     ]
     width = max(len(name) for name, _ in lines)
@@ -76,12 +74,31 @@ def described_status(status: OutboxStatus) -> str:
     return "\n".join([*(f"{name:<{width}}  {text}" for name, text in lines), *([""] if advice else []), *advice])
 
 
+def _senders(status: OutboxStatus) -> Iterator[tuple[str, str]]:
+    if status.sent_by is None:
+        relays = ", ".join(f"{shown(one.name)} ({one.slots} of {status.slots})" for one in status.relays)
+        yield "relays", relays or "none"
+        yield "shares of nobody", f"{status.free_slots} of {status.slots}"
+        return
+    yield "sent by", shown(status.sent_by)
+    yield "readers", ", ".join(map(_reader, status.readers)) or "none"
+
+
+def _reader(reader: LogReader) -> str:
+    where = "the log that it needs is gone" if reader.behind_bytes is None else f"{reader.behind_bytes} bytes behind"
+    return f"{shown(reader.name)} ({'' if reader.is_connected else 'not connected, '}{where})"
+
+
 def _advice(status: OutboxStatus) -> Iterator[str]:
     if status.dead:
         yield "Messages were given up: look at them by `cqrs outbox list --dead`, then requeue or purge them."
     if status.halted:
         yield "Messages wait for a person: mend what they were refused for, then `cqrs outbox requeue` lets them go."
-    if status.waiting and not status.relays:
+    if status.is_lost:
+        yield "Nobody reads the log, or what he needs of it is gone: events were lost, or are. See docs/debezium.md."
+    if status.waiting and status.sent_by is not None:
+        yield "Programs that leave the sending to relays have written what waits; it stays until it is deleted."
+    if status.waiting and not status.relays and status.sent_by is None:
         yield "No relay is running: `cqrs run MODULE:APP --only relay` runs one."
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from cqrs_core.inbox import Inbox
     from cqrs_core.outbox import Outbox
@@ -19,7 +20,9 @@ class Storage(Protocol):
 
     ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
     :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``, and an ``outbox_signal``, a
-    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; either may be ``None``.
+    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; either may be ``None``. If its
+    outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who that is:
+    then an App runs no relay.
     """
 
     @property
@@ -138,3 +141,35 @@ class ImportReport(NamedTuple):
 
     moved: int
     left: Sequence[str]
+
+
+class DebeziumSource(Protocol):
+    """What a storage also does if Debezium can send its outbox: for ``cqrs outbox debezium-config``."""
+
+    def debezium_config(self, name: str | None = None) -> ConnectorConfig:
+        """
+        Say how; it needs no connection.
+
+        Args:
+            name: What to call the connector; the storage knows one unless given.
+
+        Raises:
+            CqrsError: It cannot be called so, or Debezium cannot send the outbox of this database.
+        """
+        ...
+
+
+class ConnectorConfig(NamedTuple):
+    """
+    How Kafka Connect is told to send an outbox.
+
+    Attributes:
+        settings: Of the connector, by their names, that of itself among them; without any password.
+        preparation: Statements that are run in the database, once, before, in this order.
+        plugin: A file without which the messages would not be what a relay sends; it belongs where the worker looks for
+            its plug-ins.
+    """
+
+    settings: Mapping[str, str]
+    preparation: Sequence[str]
+    plugin: Path

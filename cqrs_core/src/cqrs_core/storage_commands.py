@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cqrs_core.connector_command import add_connector_arguments, write_connector_config
 from cqrs_core.errors import CqrsError, name_of
 from cqrs_core.exit_codes import exit_code_of
 from cqrs_core.outbox_commands import OUTBOX_COMMANDS
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.commands import Command
     from cqrs_core.outbox_keeper import OutboxKeeper
-    from cqrs_core.storage import OutboxImporter, SchemaKeeper, Storage
+    from cqrs_core.storage import DebeziumSource, OutboxImporter, SchemaKeeper, Storage
 
 #: What is done with the tables, and the words that stand for it in the help.
 _TABLE_COMMANDS = {
@@ -60,6 +61,10 @@ def add_storage_commands(add_command: Callable[..., argparse.ArgumentParser]) ->
     _add_storage(parser)
     parser.add_argument("--from", dest="table", metavar="TABLE", required=True, help="what its outbox is called")
     parser.set_defaults(do=lambda options: _on_storage(options.storage, lambda s: _import(s, options.table)))
+    parser = actions.add_parser("debezium-config", help="write the settings with which Debezium sends the outbox")
+    _add_storage(parser)
+    add_connector_arguments(parser)
+    parser.set_defaults(do=lambda options: _on_storage(options.storage, lambda s: _configure(s, options)))
     for command in OUTBOX_COMMANDS:
         parser = actions.add_parser(command.name, help=command.help)
         _add_storage(parser)
@@ -126,6 +131,13 @@ async def _import(storage: Storage, table: str) -> int:
     sys.stdout.write(f"Moved from {table}: {report.moved}. Left there: {len(report.left)}.\n")
     sys.stdout.write("".join(f"{text}\n" for text in report.left))
     return 1 if report.left else 0
+
+
+async def _configure(storage: Storage, options: argparse.Namespace) -> int:
+    if not callable(getattr(storage, "debezium_config", None)):
+        raise NoSuchCommand(storage, "has no outbox that Debezium could send.")
+    source: DebeziumSource = storage  # type: ignore[assignment]  # it has the method
+    return write_connector_config(source, options)
 
 
 _TABLE_ACTIONS = {"ddl": _ddl, "create": _create, "check": _check}

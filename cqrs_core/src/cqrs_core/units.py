@@ -66,6 +66,12 @@ class Units:
         """Whether attempts have units of work; to be asked after :meth:`wire`."""
         return self._storage is not None
 
+    @property
+    def sent_by(self) -> str | None:
+        """Who sends what is in the outbox, if no relay does; to be asked after :meth:`wire`."""
+        sent_by: str | None = getattr(self._storage, "sent_by", None)
+        return sent_by
+
     def wire(self) -> list[CqrsError]:
         """Open the storage, and let handlers ask for what it provides; before others: errors, none of them raised."""
         if self._given is None:

@@ -120,6 +120,22 @@ class UnknownCompression(CqrsError, LookupError):
         )
 
 
+class DebeziumRefused(CqrsError, NotImplementedError):
+    """
+    Debezium cannot send the outbox of this database.
+
+    Attributes:
+        database: What it is called.
+    """
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"Debezium sends the outbox of PostgreSQL alone, not that of {database}. Let a relay send it: "
+            "app.running() runs one, and so does 'cqrs run MODULE:APP --only relay'."
+        )
+
+
 class CommitInsideUnit(CqrsError, RuntimeError):
     """A handler has committed the session of its unit of work, or its connection, which is for the unit to do."""
 

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from cqrs_sqla.debezium import is_read
 from cqrs_sqla.moments import now_on, now_text
 from cqrs_sqla.rows import HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.sql.dml import Insert
+    from sqlalchemy.sql.dml import Insert, ReturningInsert
 
     from cqrs_sqla.rows import Row
+    from cqrs_sqla.tables import Tables
 
 # Rows of one statement: with more, nothing is won; and it has to fit into one packet of MariaDB's.
 _MAX_ROWS = 1000
@@ -33,17 +35,37 @@ _ARRAYS = {
 }
 
 
-def insert_rows(connection: sa.Connection, outbox: sa.Table, rows: Sequence[Row]) -> Iterator[int]:
-    """Insert *rows*, in their order; gives, after each statement, how many it has inserted."""
-    dialect = connection.dialect
+def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) -> Iterator[int]:
+    """
+    Insert *rows* into the outbox, in their order; gives, after each chunk, how many it was.
+
+    Where Debezium sends them they are deleted at once: it reads in the log that they were inserted.
+    """
+    outbox, dialect = tables.outbox, connection.dialect
+    is_tailed = is_read(tables)
     for chunk in _chunks(rows):
         if dialect.name == "postgresql" and len(chunk) > 1:
             # Past SQLAlchemy, whose part of it would take as long as the database's.
             arrays = tuple([row[name] for row in chunk] for name in _ARRAYS)
-            connection.exec_driver_sql(_insert_arrays(outbox, dialect), arrays)
+            inserted = connection.exec_driver_sql(_insert_arrays(outbox, dialect, is_tailed=is_tailed), arrays)
         else:
-            connection.execute(_insert(outbox, dialect), chunk)
+            inserted = connection.execute(_insert(outbox, dialect, is_tailed=is_tailed), chunk)
+        if is_tailed:
+            _delete(connection, outbox, inserted.scalars())
         yield len(chunk)
+
+
+def insert_selected(connection: sa.Connection, tables: Tables, insertion: Insert, facts: Mapping[str, object]) -> None:
+    """Run an INSERT into the outbox that selects its rows; what :func:`insert_rows` deletes, is deleted."""
+    if is_read(tables):
+        seq = tables.outbox.c.seq
+        _delete(connection, tables.outbox, connection.scalars(insertion.returning(seq), facts))
+    else:
+        connection.execute(insertion, facts)
+
+
+def _delete(connection: sa.Connection, outbox: sa.Table, positions: Iterable[int]) -> None:
+    connection.exec_driver_sql(_deletion(outbox, connection.dialect), (list(positions),))
 
 
 def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -61,17 +83,28 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 @lru_cache(maxsize=32)
-def _insert(outbox: sa.Table, dialect: sa.Dialect) -> Insert:
-    headers: sa.ColumnElement[Any] = sa.bindparam(HEADERS, type_=sa.Text())
-    if dialect.name == "postgresql":
-        headers = sa.cast(headers, sa.JSON)
-    return sa.insert(outbox).values(headers=headers, created_at=now_on(dialect)).inline()
+def _deletion(outbox: sa.Table, dialect: sa.Dialect) -> str:
+    table = dialect.identifier_preparer.format_table(outbox)
+    return f"DELETE FROM {table} WHERE seq = ANY({_mark(dialect, 1)}::bigint[])"  # noqa: S608 - a quoted name
+
+
+def _mark(dialect: sa.Dialect, number: int) -> str:
+    return f"${number}" if dialect.driver == "asyncpg" else "%s"
 
 
 @lru_cache(maxsize=32)
-def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect) -> str:
+def _insert(outbox: sa.Table, dialect: sa.Dialect, *, is_tailed: bool) -> Insert | ReturningInsert[Any]:
+    headers: sa.ColumnElement[Any] = sa.bindparam(HEADERS, type_=sa.Text())
+    if dialect.name == "postgresql":
+        headers = sa.cast(headers, sa.JSON)
+    statement = sa.insert(outbox).values(headers=headers, created_at=now_on(dialect))
+    return statement.returning(outbox.c.seq) if is_tailed else statement.inline()
+
+
+@lru_cache(maxsize=32)
+def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_tailed: bool) -> str:
     """Write the statement that takes an array for each column, which is the quickest for many rows."""
-    marks = [f"${number}" if dialect.driver == "asyncpg" else "%s" for number in range(1, len(_ARRAYS) + 1)]
+    marks = [_mark(dialect, number) for number in range(1, len(_ARRAYS) + 1)]
     arrays = ", ".join(f"{mark}::{kind}" for mark, kind in zip(marks, _ARRAYS.values(), strict=True))
     columns = ", ".join(name for name in _ARRAYS if name != HEADERS)
     table = dialect.identifier_preparer.format_table(outbox)
@@ -79,4 +112,5 @@ def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect) -> str:
     return (
         f"INSERT INTO {table} ({columns}, headers, created_at) "  # noqa: S608 - names of ours, and a quoted one
         f"SELECT {columns}, {HEADERS}::json, {now_text(dialect)} FROM unnest({arrays}) AS rows ({columns}, {HEADERS})"
+        f"{' RETURNING seq' if is_tailed else ''}"
     )

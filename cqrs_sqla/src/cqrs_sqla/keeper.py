@@ -14,7 +14,9 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, RelayShare
+from cqrs_sqla.debezium import is_read, readers_of, reading_problems
 from cqrs_sqla.failures import is_passing, told_by
+from cqrs_sqla.inserting import insert_selected
 from cqrs_sqla.moments import as_utc, now_on
 from cqrs_sqla.relaying.dialects import among, is_text, many
 from cqrs_sqla.rows import record_columns, record_of
@@ -126,6 +128,8 @@ class SqlAlchemyOutboxKeeper:
             free_slots=SLOTS - sum(held.values()),
             slots=SLOTS,
             figures=self._figures(connection),
+            sent_by="Debezium" if is_read(self._tables) else None,
+            readers=readers_of(connection) if is_read(self._tables) else (),
         )
 
     def _figures(self, connection: sa.Connection) -> dict[str, float]:
@@ -225,7 +229,10 @@ class SqlAlchemyOutboxKeeper:
         kept: dict[str, sa.ColumnElement[Any]] = {name: dead.c[name] for name in _CONTENT}
         kept["created_at"] = self._now
         rows = sa.select(*kept.values()).where(self._are(dead)).order_by(dead.c.seq)
-        connection.execute(sa.insert(outbox).from_select(list(kept), rows, include_defaults=False), self._facts(locked))
+        if problems := reading_problems(connection, self._tables):
+            raise StorageUnusable(self._name, problems)
+        revival = sa.insert(outbox).from_select(list(kept), rows, include_defaults=False)
+        insert_selected(connection, self._tables, revival, self._facts(locked))
         connection.execute(sa.delete(dead).where(self._are(dead)), self._facts(locked))
         return len(locked)
 

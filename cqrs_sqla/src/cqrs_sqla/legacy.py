@@ -59,7 +59,7 @@ async def import_outbox(
     left: list[str] = []
     while True:
         async with connection.begin():
-            batch = await connection.run_sync(_move, source, tables.outbox, last, batch_size)
+            batch = await connection.run_sync(_move, source, tables, last, batch_size)
         if batch.last is None:
             return ImportReport(moved, left)
         moved, last = moved + batch.moved, batch.last
@@ -93,7 +93,7 @@ def _source(name: str, schema: str | None) -> sa.TableClause:
     return sa.table(name, *columns, schema=schema)
 
 
-def _move(connection: sa.Connection, source: sa.TableClause, outbox: sa.Table, last: int | None, size: int) -> _Batch:
+def _move(connection: sa.Connection, source: sa.TableClause, tables: Tables, last: int | None, size: int) -> _Batch:
     columns = source.c
     undelivered = sa.func.upper(sa.cast(columns.event_status, sa.String(20))).in_(_UNDELIVERED)
     query = sa.select(columns.id, columns.event_id_bin, columns.event_name, columns.topic, columns.payload)
@@ -107,7 +107,7 @@ def _move(connection: sa.Connection, source: sa.TableClause, outbox: sa.Table, l
         except ValueError as error:
             left.append(f"{row.event_name} (id {row.id}): {error}")
     if rows:
-        for _ in insert_rows(connection, outbox, list(rows.values())):
+        for _ in insert_rows(connection, tables, list(rows.values())):
             pass
         connection.execute(sa.delete(source).where(columns.id.in_(rows)))
     return _Batch(len(rows), left, found[-1].id if found else None)

@@ -36,6 +36,7 @@ def open_storage(
     session_from: Literal["storage", "container"] = "storage",
     table_prefix: str = "",
     schema: str | None = None,
+    sent_by: Literal["relay", "debezium"] = "relay",
     notify: bool = False,
     pool_size: int | None = None,
     max_overflow: int | None = None,
@@ -56,14 +57,16 @@ def open_storage(
         session_from: Who makes the sessions: the storage, or the program's container.
         table_prefix: What ``define_tables`` was given as ``prefix``, if anything.
         schema: What it was given as ``schema``.
+        sent_by: Who sends what is written into the outbox: a relay, or Debezium, which then finds it in the log alone.
         notify: Whether relays of other processes are woken by PostgreSQL.
         pool_size: This and what follows goes to ``create_async_engine``.
         driver_options: All else belongs to the driver.
 
     Raises:
-        InvalidOption: The address is no URL, or names no file.
+        InvalidOption: The address is no URL, or names no file; *sent_by* is nobody.
         UnknownOption: An option is misspelt.
         UnknownDatabase: The address is for another database.
+        DebeziumRefused: Debezium is to send, and it is for no PostgreSQL.
         DriverRefused: It names a synchronous driver.
         DriverMissing: No driver for it is installed.
     """
@@ -82,11 +85,11 @@ def open_storage(
         "isolation_level": isolation_level,
         "echo": echo,
     }
-    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema", "notify"])
+    _check_spelling(driver_options, [*given, "session_from", "table_prefix", "schema", "sent_by", "notify"])
     options: EngineOptions = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment]  # the parameters have the types
     query = f"?{urlencode(driver_options)}" if driver_options else ""
     engine = make_engine(f"{address}{query}", **options)
-    tables = define_tables(sa.MetaData(), prefix=table_prefix, schema=schema)
+    tables = define_tables(sa.MetaData(), prefix=table_prefix, schema=schema, sent_by=sent_by)
     return SqlAlchemyStorage(engine, tables=tables, session_from=session_from, owns_engine=True, notify=notify)
 
 

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
-from cqrs_core.errors import UnpublishableEvent
+from cqrs_core.errors import RelayRefused, UnpublishableEvent
 from cqrs_core.outbox import OutboxedEventRepository
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_sqla.compressor import Compressor, check_compressor
+from cqrs_sqla.debezium import check_can_be_read, is_read
 from cqrs_sqla.errors import ForeignSession
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.rows import Form, max_bytes_of, row_of
@@ -85,7 +86,9 @@ class SqlAlchemyOutboxedEventRepository(OutboxedEventRepository):
             UnpublishableEnvelope: It does not fit into the outbox.
             ForeignSession: It is used inside a unit of work that has another session.
             TransactionNotBegun: The connection is in no transaction.
-            InvalidOption: The session writes into the outbox of other tables already.
+            InvalidOption: The session writes into the outbox of other tables already; or Debezium is to send this
+                one, and would not undo the compression.
+            DebeziumRefused: Debezium is to send it, and it is not that of a PostgreSQL.
         """
         target = self._target()
         envelopes = self._events.envelopes(event)
@@ -94,6 +97,7 @@ class SqlAlchemyOutboxedEventRepository(OutboxedEventRepository):
         if self._into is None:
             tables = self._tables or _default_tables(target)
             bind = target.get_bind(clause=tables.outbox) if isinstance(target, Session) else target
+            check_can_be_read(tables, bind.dialect, self._compressor)
             self._into = tables, Form(max_bytes_of(bind.dialect.name), self._compressor)
         tables, form = self._into
         add_rows(target, [row_of(envelope, form) for envelope in envelopes], tables)
@@ -146,8 +150,13 @@ class SqlAlchemyOutboxedEventRepository(OutboxedEventRepository):
         Args:
             batch_size: How many at most.
             topic: Only those that go there.
+
+        Raises:
+            RelayRefused: Debezium sends the outbox.
         """
         target = self._target()
+        if is_read(self._tables or _default_tables(target)):
+            raise RelayRefused("Debezium")
         was_begun = target.in_transaction()
         await self._remove_sent()
         records = await self._run(lambda taking, connection: taking.take(connection, limit=batch_size, topic=topic))

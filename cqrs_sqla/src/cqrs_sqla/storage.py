@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_sqla.compressor import check_compressor
 from cqrs_sqla.databases import database_of, name_of_database
+from cqrs_sqla.debezium import check_can_be_read, connector_config, is_read, reading_problems
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.inbox import SqlAlchemyInbox
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from cqrs_core.storage import ImportReport
+    from cqrs_core.storage import ConnectorConfig, ImportReport
     from cqrs_sqla.compressor import Compressor
     from cqrs_sqla.tables import Tables
 
@@ -43,7 +44,8 @@ class SqlAlchemyStorage:
     Args:
         engine: Connects. One that was not made by :func:`cqrs_sqla.make_engine` must not be for SQLite unless it was
             given to :func:`cqrs_sqla.sqlite.prepare_sqlite`.
-        tables: What :func:`cqrs_sqla.define_tables` made; by default, those with the default names.
+        tables: What :func:`cqrs_sqla.define_tables` made; by default, those with the default names. They say who
+            sends the outbox, too.
         session_from: ``"container"``: the sessions are those that the program's container makes, one for each scope.
             They are begun and committed here, and closed there. A transaction that is open already when the unit
             begins belongs to the unit.
@@ -55,7 +57,9 @@ class SqlAlchemyStorage:
 
     Raises:
         UnknownDatabase: The engine is for another database.
-        InvalidOption: One of them is not of these; *notify* is given, and the database is no PostgreSQL.
+        DebeziumRefused: Debezium is to send the outbox, and it is not that of a PostgreSQL.
+        InvalidOption: One of them is not of these; *notify* is given, and the database is no PostgreSQL; or Debezium is
+            to send, and there is a compressor that it would not undo, or *notify*, which would wake nobody.
     """
 
     def __init__(
@@ -81,6 +85,10 @@ class SqlAlchemyStorage:
         self.provides: tuple[type, ...] = () if takes_session else (AsyncSession,)
         self.takes: type | None = AsyncSession if takes_session else None
         self.tables = define_tables(sa.MetaData()) if tables is None else tables
+        check_can_be_read(self.tables, engine.dialect, compressor)
+        self.sent_by: str | None = "Debezium" if is_read(self.tables) else None
+        if notify and self.sent_by is not None:
+            raise InvalidOption("notify", notify, f"left out where {self.sent_by} sends: there is no relay to be woken")
         self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
         self.inbox = SqlAlchemyInbox(engine, self.tables)
         self._engine = engine
@@ -101,7 +109,7 @@ class SqlAlchemyStorage:
         """
         self._starts += 1
         async with self._connected() as connection:
-            found = [*await connection.run_sync(problems_of, self.tables), *await _sqlite_problems(connection)]
+            found = [*await connection.run_sync(self._problems), *await _sqlite_problems(connection)]
             self._form = Form(await _max_bytes(connection), self._form.compressor)
         if found:
             raise StorageUnusable(self._name, found)
@@ -152,7 +160,10 @@ class SqlAlchemyStorage:
             StorageUnavailable: The database cannot be reached.
         """
         async with self._connected() as connection:
-            return await connection.run_sync(problems_of, self.tables)
+            return await connection.run_sync(self._problems)
+
+    def _problems(self, connection: sa.Connection) -> list[str]:
+        return [*problems_of(connection, self.tables), *reading_problems(connection, self.tables)]
 
     async def import_outbox(self, table: str) -> ImportReport:
         """
@@ -161,9 +172,23 @@ class SqlAlchemyStorage:
         Raises:
             StorageUnavailable: The database cannot be reached.
             ImportRefused: There is no such table, it is not python-cqrs's, or our outbox is not there.
+            StorageUnusable: Debezium is to send it, and does not read what would be written.
         """
         async with self._connected() as connection:
+            if problems := await connection.run_sync(reading_problems, self.tables):
+                raise StorageUnusable(self._name, problems)
+            await connection.rollback()
             return await import_outbox(connection, self.tables, table)
+
+    def debezium_config(self, name: str | None = None) -> ConnectorConfig:
+        """
+        Say how Debezium sends what is in the outbox, as a relay would; it needs no connection.
+
+        Raises:
+            DebeziumRefused: It is no PostgreSQL.
+            InvalidOption: The name cannot be that of a connector.
+        """
+        return connector_config(self._engine.url, self._engine.dialect, self.tables, name)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:

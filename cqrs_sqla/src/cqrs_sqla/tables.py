@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import mysql
 
+from cqrs_core.errors import InvalidOption
 from cqrs_sqla.errors import TableNameTaken
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.types import TypeEngine
+
+#: Who may send what is written into an outbox.
+Sender = Literal["relay", "debezium"]
+SENDERS: tuple[Sender, ...] = get_args(Sender)
 
 #: The environment variable that names the outbox, as python-cqrs reads it.
 OUTBOX_NAME = "OUTBOX_SQLA_TABLE"
@@ -53,6 +58,7 @@ class Tables:
         outbox_slot: Who sends which share of the keys, and until when.
         outbox_relay: Which relays live, and until when.
         inbox: What each group of consumers has handled.
+        sent_by: Who sends what is written into the outbox.
     """
 
     outbox: sa.Table
@@ -60,10 +66,11 @@ class Tables:
     outbox_slot: sa.Table
     outbox_relay: sa.Table
     inbox: sa.Table
+    sent_by: Sender = "relay"
 
     def __iter__(self) -> Iterator[sa.Table]:
         """Go through all of them."""
-        return (getattr(self, field.name) for field in fields(self))
+        return (table for field in fields(self) if isinstance(table := getattr(self, field.name), sa.Table))
 
     @property
     def metadata(self) -> sa.MetaData:
@@ -71,7 +78,9 @@ class Tables:
         return self.outbox.metadata
 
 
-def define_tables(metadata: sa.MetaData, *, prefix: str = "", schema: str | None = None) -> Tables:
+def define_tables(
+    metadata: sa.MetaData, *, prefix: str = "", schema: str | None = None, sent_by: Sender = "relay"
+) -> Tables:
     """
     Put the tables on *metadata*, for ``create_all`` or Alembic to make; a second time, find them there.
 
@@ -80,10 +89,15 @@ def define_tables(metadata: sa.MetaData, *, prefix: str = "", schema: str | None
         prefix: Goes before ``outbox`` and ``inbox``. If the environment variable ``OUTBOX_SQLA_TABLE`` is set now, it
             is the outbox's whole name. The other tables of the outbox are called after it.
         schema: Where they stand, if not where the metadata says.
+        sent_by: ``"debezium"``: it reads what is written into the outbox from the log of a PostgreSQL, so that each
+            transaction takes out again what it has put there, and the outbox stays empty. The tables are the same.
 
     Raises:
+        InvalidOption: *sent_by* is something else.
         TableNameTaken: The metadata has a table of that name that is not ours.
     """
+    if sent_by not in SENDERS:
+        raise InvalidOption("sent_by", sent_by, f"one of {', '.join(SENDERS)}")
     outbox, inbox = os.environ.get(OUTBOX_NAME) or f"{prefix}outbox", f"{prefix}inbox"
     # Not in the info of the tables, which is the program's.
     defined: dict[tuple[str, str, str | None], Tables] = metadata.info.setdefault(__name__, {})
@@ -91,7 +105,7 @@ def define_tables(metadata: sa.MetaData, *, prefix: str = "", schema: str | None
     known = defined.get(names)
     if known is None or any(metadata.tables.get(table.key) is not table for table in known):
         defined[names] = known = _define(metadata, outbox, inbox, schema)
-    return known
+    return known if known.sent_by == sent_by else replace(known, sent_by=sent_by)
 
 
 def _define(metadata: sa.MetaData, outbox: str, inbox: str, schema: str | None) -> Tables:

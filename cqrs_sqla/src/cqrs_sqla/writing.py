@@ -60,7 +60,7 @@ class SessionWriter:
     def insert_waiting(self, connection: sa.Connection) -> None:
         """Write what waits, and nothing else, on the connection that has the outbox."""
         # Forgotten only when written: after an error, a second commit must not leave them out.
-        for count in insert_rows(connection, self.tables.outbox, self._buffer.waiting):
+        for count in insert_rows(connection, self.tables, self._buffer.waiting):
             self._buffer.written(count)
 
     def before_commit(self, session: Session) -> None:
@@ -187,7 +187,7 @@ class ConnectionWriter:
 
     def write(self, connection: sa.Connection) -> None:
         """Write what waits, within the transaction."""
-        for count in insert_rows(connection, self.tables.outbox, self._buffer.waiting):
+        for count in insert_rows(connection, self.tables, self._buffer.waiting):
             self._buffer.written(count)
 
     def _before_commit(self, connection: sa.Connection) -> None:
@@ -246,9 +246,10 @@ def add_rows(target: Session | sa.Connection, rows: Sequence[Row], tables: Table
 
 
 def _check_tables(given: Tables, used: Tables) -> None:
-    if given.outbox.fullname != used.outbox.fullname:
-        expected = f"those of the outbox {used.outbox.fullname!r}, into which the same transaction writes already"
-        raise InvalidOption("tables", given.outbox.fullname, expected)
+    if (given.outbox.fullname, given.sent_by) != (used.outbox.fullname, used.sent_by):
+        name, sender = used.outbox.fullname, used.sent_by
+        expected = f"those of the outbox {name!r}, sent by {sender!r}, into which the same transaction writes already"
+        raise InvalidOption("tables", f"{given.outbox.fullname}, sent by {given.sent_by}", expected)
 
 
 def write_waiting(target: Session | sa.Connection) -> None:

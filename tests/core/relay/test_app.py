@@ -12,6 +12,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core.envelope import Envelope
+from cqrs_core.errors import RelayRefused
 
 
 class Place(cqrs.Request[str]):
@@ -99,6 +100,30 @@ async def test_without_the_relay_events_wait_in_the_outbox(seen: Seen) -> None:
         assert ["1"] == [record.envelope.key for record in await storage.outbox.pending()]
         async with shop.running(only=["relay"]):
             await until(lambda: seen.orders == ["1"])
+
+
+class ElsewhereStorage(cqrs.MemoryStorage):
+    """Its outbox is sent by somebody else."""
+
+    sent_by = "Debezium"
+
+
+async def test_an_outbox_that_somebody_else_sends_has_no_relay(seen: Seen) -> None:
+    """The other loops run; who asks for a relay, or has settings for one, is told."""
+    storage, broker = ElsewhereStorage(), cqrs.MemoryBroker()
+    mail = make_mail(storage, broker, seen)
+    async with mail.running():
+        assert mail.relay is None
+        assert 1 == len(mail.consumers)
+    shop = make_shop(storage, broker)
+    with pytest.raises(RelayRefused, match="sent by Debezium") as caught:
+        async with shop.running(only=["relay"]):
+            pass
+    assert "Debezium" == caught.value.sent_by
+    with_settings = make_shop(storage, broker, relay=cqrs.RelayOptions())
+    with pytest.raises(RelayRefused):
+        async with with_settings.running():
+            pass
 
 
 async def test_a_message_that_comes_twice_is_handled_once(seen: Seen) -> None:

@@ -41,6 +41,23 @@ class StorageUnusable(CqrsError, RuntimeError):
         super().__init__(f"{storage} cannot be used:\n{listed}")
 
 
+class RelayRefused(CqrsError, RuntimeError):
+    """
+    A relay was to send an outbox that somebody else sends. Nothing was sent.
+
+    Attributes:
+        sent_by: Who that is.
+    """
+
+    def __init__(self, sent_by: str) -> None:
+        self.sent_by = sent_by
+        super().__init__(
+            f"The outbox is sent by {sent_by}, as the option sent_by of its storage says, so there is nothing for a "
+            "relay to do. Run the other loops alone, without settings for a relay; or leave the option out, if relays "
+            "are to send it."
+        )
+
+
 class UnpublishableEnvelope(CqrsError, ValueError):
     """
     A message does not fit into the outbox.
