@@ -8,15 +8,16 @@ stop) → :mod:`.sending` (what becomes of it) → :mod:`.topics` (is there room
 group has of a partition) → :mod:`.subscriptions` (who receives it).
 
 A change goes this way: :mod:`.storage` (what programs call) → :mod:`.unit` (what is to be kept together) →
-:mod:`.outbox` and :mod:`.inbox` (what was kept) → :mod:`.claims` (who waits for whom). What was kept in the outbox is
-sent by :mod:`.leases` (who sends what) → :mod:`.records` (what waits, and what was given up). A person looks after it
-through :mod:`.keeper`.
+:mod:`.outbox`, :mod:`.inbox` and :mod:`.sagas` (what was kept) → :mod:`.claims` (who waits for whom). What was kept in
+the outbox is sent by :mod:`.leases` (who sends what) → :mod:`.records` (what waits, and what was given up). A person
+looks after it through :mod:`.keeper`.
 """
 
 from __future__ import annotations
 
 from cqrs_core.memory.broker import MemoryBroker
 from cqrs_core.memory.claims import Deadlock
+from cqrs_core.memory.sagas import MemorySagaStorage
 from cqrs_core.memory.storage import MemoryStorage
 
-__all__ = ["Deadlock", "MemoryBroker", "MemoryStorage"]
+__all__ = ["Deadlock", "MemoryBroker", "MemorySagaStorage", "MemoryStorage"]

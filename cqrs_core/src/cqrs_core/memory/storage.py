@@ -9,6 +9,7 @@ from cqrs_core.errors import InvalidOption, StorageUnavailable
 from cqrs_core.memory.inbox import MemoryInbox
 from cqrs_core.memory.keeper import MemoryOutboxKeeper
 from cqrs_core.memory.outbox import MemoryOutbox
+from cqrs_core.memory.sagas import MemorySagaStorage
 from cqrs_core.memory.unit import MemoryUnitOfWork
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _MAX_MESSAGE_BYTES = 1_048_576
 
 class MemoryStorage:
     """
-    Keeps an outbox and an inbox in one process, and no business data: a :class:`cqrs_core.storage.Storage`.
+    Keeps an outbox, an inbox and sagas in one process, and no business data: a :class:`cqrs_core.storage.Storage`.
 
     For tests, and to begin with: events leave when the command that has emitted them is committed, and a message that
     comes twice is handled once. What relays have given up is in ``outbox.dead``. When the last of those that started it
@@ -36,6 +37,7 @@ class MemoryStorage:
     outbox: MemoryOutbox
     outbox_keeper: OutboxKeeper
     inbox: Inbox
+    sagas: MemorySagaStorage
 
     def __init__(self, *, max_message_bytes: int = _MAX_MESSAGE_BYTES, clock: Clock | None = None) -> None:
         """
@@ -54,6 +56,7 @@ class MemoryStorage:
         self.outbox = self._outbox = MemoryOutbox(clock, max_message_bytes=max_message_bytes)
         self.outbox_keeper = MemoryOutboxKeeper(self.outbox.records, self.outbox.slots, clock)
         self.inbox = self._inbox = MemoryInbox(clock)
+        self.sagas = MemorySagaStorage(clock=clock, outbox=self._outbox)
         self._starts = 0
 
     @classmethod
@@ -78,6 +81,7 @@ class MemoryStorage:
         if not self._starts:
             self._outbox.forget()
             self._inbox.forget()
+            self.sagas.forget()
 
     def unit_of_work(self, taken: object = None) -> MemoryUnitOfWork:  # noqa: ARG002 - it takes nothing
         """
