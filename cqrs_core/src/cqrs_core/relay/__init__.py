@@ -7,7 +7,7 @@ Takes committed events from the outbox to the broker: each at least once, those 
 
 from __future__ import annotations
 
-from cqrs_core.relay.bell import Bell
+from cqrs_core.bell import Bell
 from cqrs_core.relay.loop import OutboxRelay
 from cqrs_core.relay.options import OnDead, RelayOptions
 

@@ -135,14 +135,17 @@ class SagaStorage(Protocol):
     Keeps sagas. What an author writes; ``cqrs_core.testing.conformance`` checks it.
 
     Times are those of the storage's own clock. A saga is *due* when its ``wake_at`` has come.
-
-    Attributes:
-        is_durable: Whether it keeps what was written when the process ends.
-        has_outbox: Whether ``SagaWrite.envelopes`` are sent.
     """
 
-    is_durable: bool
-    has_outbox: bool
+    @property
+    def is_durable(self) -> bool:
+        """Whether it keeps what was written when the process ends."""
+        ...
+
+    @property
+    def has_outbox(self) -> bool:
+        """Whether ``SagaWrite.envelopes`` are sent."""
+        ...
 
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
         """

@@ -1,0 +1,305 @@
+"""One saga, as its driver has it; and the journal, in which everything that happens to it is made durable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cqrs_core.concurrency import open_cancel_scope
+from cqrs_core.errors import CommitInDoubt, SagaFenced, SagaStorageUnavailable, StorageUnavailable
+from cqrs_core.resilience import RetryPolicy
+from cqrs_core.saga.current import running_step
+from cqrs_core.saga.storage import SagaWrite
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cqrs_core.clock import Clock
+    from cqrs_core.envelope import Envelope
+    from cqrs_core.messages import Event
+    from cqrs_core.saga.attempt import Attempt
+    from cqrs_core.saga.current import CurrentStep
+    from cqrs_core.saga.leases import Heartbeat, Lease
+    from cqrs_core.saga.log import Done, LogRecord
+    from cqrs_core.saga.plan import Standing
+    from cqrs_core.saga.runnable import RunnableSaga
+    from cqrs_core.saga.storage import SagaStorage
+    from cqrs_core.unit_of_work import UnitOfWork
+
+T = TypeVar("T")
+
+_OUTAGE = RetryPolicy(delay_s=0.05, max_delay_s=2.0)
+#: What is kept of an error: it is for people.
+_LONGEST_ERROR = 2000
+
+
+class Run:
+    """
+    One saga, while somebody drives it.
+
+    Attributes:
+        id: Under which it is stored.
+        saga: What is done in it.
+        lease: By which it is ours.
+        version: How often it was written.
+        standing: Where it stands, as it is stored.
+        context: What its steps know; of a step that failed, nothing is left in it.
+        kept: The same, as it is stored.
+        unknown: What is stored and not known to the class of the context.
+        done: What would have to be undone, the first that was done first.
+        failure: What the last step that failed has raised.
+        joined: What was written within a unit of work that is not committed yet.
+        is_begun: Whether something was begun that is not written yet: an attempt at a step.
+        is_in_doubt: Whether an attempt at the step at work may have taken effect.
+        claims: How often it was claimed since a step was last done.
+        fingerprint: What is to be stored as the fingerprint with the next write; ``None``: it stays.
+    """
+
+    __slots__ = (
+        "claims",
+        "context",
+        "done",
+        "failure",
+        "fingerprint",
+        "id",
+        "is_begun",
+        "is_in_doubt",
+        "joined",
+        "kept",
+        "lease",
+        "saga",
+        "standing",
+        "unknown",
+        "version",
+    )
+
+    def __init__(  # noqa: PLR0917 - made for every saga: named arguments would cost as much again
+        self,
+        saga_id: uuid.UUID,
+        saga: RunnableSaga,
+        lease: Lease,
+        version: int,
+        standing: Standing,
+        context: Any,  # noqa: ANN401 - of the saga's own class
+        kept: bytes,
+    ) -> None:
+        self.id = saga_id
+        self.saga = saga
+        self.lease = lease
+        self.version = version
+        self.standing = standing
+        self.context = context
+        self.kept = kept
+        self.unknown: dict[str, Any] = {}
+        self.done: list[Done] = []
+        self.failure: Exception | None = None
+        self.joined: SagaWrite | None = None
+        self.is_begun = False
+        self.is_in_doubt = False
+        self.claims = 0
+        self.fingerprint: str | None = None
+
+    def encoded(self) -> bytes:
+        """
+        Write the context as it is now.
+
+        Raises:
+            CodecError: A step has put something into it that JSON cannot carry.
+        """
+        return self.saga.form.encode(self.context, self.unknown)
+
+    def restore_context(self) -> None:
+        """Undo what a step that failed has changed in the context."""
+        self.saga.form.restore(self.context, self.kept)
+
+    def fresh_context(self) -> Any:  # noqa: ANN401 - of the saga's own class
+        """Make a context as it is stored, for those whose changes are not kept."""
+        return self.saga.form.decode(self.kept)
+
+
+class Journal:
+    """Makes durable what happens to sagas."""
+
+    def __init__(self, storage: SagaStorage, heartbeat: Heartbeat, clock: Clock) -> None:
+        """
+        Take what it needs.
+
+        Args:
+            storage: Where the sagas are.
+            heartbeat: Knows how long a lease is.
+            clock: Measures how long one has been held.
+        """
+        self._storage = storage
+        self._heartbeat = heartbeat
+        self._clock = clock
+
+    async def note(
+        self,
+        run: Run,
+        standing: Standing,
+        record: LogRecord | None = None,
+        context: bytes | None = None,
+        envelopes: Sequence[Envelope] = (),
+        *,
+        error: str | None = None,
+        within: UnitOfWork | None = None,
+    ) -> None:
+        """
+        Make it durable that *run* stands there, and lengthen its lease if half of that is over.
+
+        Args:
+            record: What was done.
+            context: As the step has left it; ``None``: it stays.
+            envelopes: Messages to be sent if this is committed.
+            error: What went wrong, as text.
+            within: The unit of work with which it is committed; then :meth:`settle_joined` is called.
+
+        Raises:
+            SagaFenced: Another has the saga by now. Nothing was written.
+            SagaStorageUnavailable: The storage could not be written to for as long as the saga was surely ours.
+        """
+        lease, lease_s, now = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
+        needs_renewal = now > lease.renewed_at + lease_s / 2
+        write = SagaWrite(
+            run.id,
+            lease.fence,
+            run.version,
+            standing,
+            run.saga.step_at_work(standing),
+            0,
+            () if record is None else (record,),
+            context,
+            run.fingerprint,
+            error,
+            lease_s if needs_renewal else None,
+            False,
+            envelopes,
+        )
+        if within is None:
+            await self._answer(run, lambda: self._storage.write(write))
+            self._settle(run, write)
+        else:
+            await self._storage.write(write, within=within)
+            run.joined = write
+        if needs_renewal:
+            lease.extend(now, lease_s)
+
+    def settle_joined(self, run: Run) -> None:
+        """Let *run* be as it was noted within a unit of work, which is committed."""
+        write, run.joined = run.joined, None
+        assert write is not None, "something was noted"  # noqa: S101 - for type checkers
+        self._settle(run, write)
+
+    async def has_joined(self, run: Run) -> bool:
+        """
+        Find out whether what was noted within a unit of work was committed, when nobody knows.
+
+        Raises:
+            SagaFenced: Another has the saga by now; so is ``SagaStorageUnavailable`` as for :meth:`note`.
+        """
+        if run.joined is None:
+            return False
+        stored = await self._answer(run, lambda: self._storage.load(run.id))
+        if stored is None or stored.fence != run.lease.fence:
+            raise SagaFenced(run.id)
+        if stored.version == run.version:
+            return False
+        self.settle_joined(run)
+        return True
+
+    async def release(
+        self,
+        run: Run,
+        standing: Standing,
+        *,
+        step_id: str | None = None,
+        delay_s: float = 0.0,
+        claims: int = 0,
+        error: str | None = None,
+    ) -> None:
+        """
+        Let anybody have *run*, which stands there, in so many seconds.
+
+        Args:
+            step_id: Of the step at work, if that is not for the definition to say.
+            claims: What is counted of its claims: 0, if nothing is wrong with it.
+            error: What is wrong.
+
+        Raises:
+            SagaFenced: As for :meth:`note`; so is ``SagaStorageUnavailable``.
+        """
+        write = SagaWrite(
+            saga_id=run.id,
+            fence=run.lease.fence,
+            version=run.version,
+            standing=standing,
+            step_id=run.saga.step_at_work(standing) if step_id is None else step_id,
+            claims=claims,
+            error=error,
+            wake_in_s=delay_s,
+            is_released=True,
+        )
+        await self._answer(run, lambda: self._storage.write(write))
+        self._settle(run, write)
+
+    @staticmethod
+    def _settle(run: Run, write: SagaWrite) -> None:
+        run.version += 1
+        run.standing = write.standing
+        run.claims = write.claims
+        run.fingerprint = None
+        run.is_begun = False
+        if write.context is not None:
+            run.kept = write.context
+
+    async def _answer(self, run: Run, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the storage until it answers, as long as the saga is surely ours. What it is asked may be repeated."""
+        attempt = 1
+        while True:
+            try:
+                return await ask()
+            except (StorageUnavailable, CommitInDoubt) as error:
+                failure = error
+            delay_s = _OUTAGE.delay_after(attempt)
+            if self._clock.monotonic() + delay_s >= run.lease.safe_until:
+                raise SagaStorageUnavailable(run.id, str(failure)) from failure
+            await self._clock.sleep(delay_s)
+            attempt += 1
+
+
+async def attempt_guarded(
+    run: Run,
+    current: CurrentStep,
+    attempt: Attempt,
+    context: Any,  # noqa: ANN401 - of the saga's own class
+) -> tuple[Any, Sequence[Event]] | None:
+    """
+    Make one attempt, which ends early if another driver takes the saga over.
+
+    Returns:
+        What it gives; ``None``: the saga is another's by now.
+    """
+    lease = run.lease
+    outcome: tuple[Any, Sequence[Event]] | None = None
+    token = running_step.set(current)
+    try:
+        with open_cancel_scope() as lease.scope:
+            outcome = await attempt(context, current)
+    except SagaFenced as error:
+        if error.saga_id != run.id:
+            raise
+        return None
+    finally:
+        lease.scope = None
+        running_step.reset(token)
+    return None if lease.is_lost else outcome
+
+
+def is_end_of(run: Run, error: Exception) -> bool:
+    """Tell whether *error* says that *run* is not ours any more, or cannot be written."""
+    return isinstance(error, (SagaFenced, SagaStorageUnavailable)) and error.saga_id == run.id
+
+
+def error_text(error: BaseException) -> str:
+    """Write an error for people."""
+    return f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
