@@ -72,8 +72,8 @@ class Compensator:
             return
         standing = follow(run.standing, Happened.UNDONE, run.saga.kinds)
         record = self._record(run, side, SagaStepStatus.COMPLETED)
-        await self._journal.note(run, standing, record, None, envelopes)
-        run.done.remove(done)
+        left = [other for other in run.done if other != done]
+        await self._journal.note(run, standing, record, None, envelopes, done=left)
         await self._publishing.go_on(published)
 
     async def _attempts(self, run: Run, side: RunnableSide) -> Sequence[Event]:
@@ -85,9 +85,11 @@ class Compensator:
             raise SagaFenced(run.id)
         return outcome[1]
 
-    @staticmethod
-    async def _attempt(run: Run, side: RunnableSide, _: object) -> tuple[object, Sequence[Event]] | None:
-        current = CurrentStep(run.id, side.step_id, side.branch, SagaAction.COMPENSATE, run.standing.attempt)
+    async def _attempt(self, run: Run, side: RunnableSide, _: object) -> tuple[object, Sequence[Event]] | None:
+        if self._journal.is_unsure_of(run) and not await self._journal.is_still_ours(run):
+            return None
+        attempt, fence = run.standing.attempt, run.lease.fence
+        current = CurrentStep(run.id, side.step_id, side.branch, SagaAction.COMPENSATE, attempt, fence)
         return await attempt_guarded(run, current, side.undo, run.fresh_context())
 
     @staticmethod

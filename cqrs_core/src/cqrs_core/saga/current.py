@@ -26,16 +26,20 @@ class CurrentStep:
         branch: Which side of it.
         action: ``ACT`` or ``COMPENSATE``.
         attempt: How many drivers may have begun it, this one included: above 1, an earlier one may have taken effect.
+        fence: Grows with every driver that takes the saga: for services that refuse the calls of earlier ones.
     """
 
-    __slots__ = ("_join", "action", "attempt", "branch", "has_returned", "outcome", "saga_id", "step_id")
+    __slots__ = ("_join", "action", "attempt", "branch", "fence", "has_returned", "outcome", "saga_id", "step_id")
 
-    def __init__(self, saga_id: uuid.UUID, step_id: str, branch: Branch, action: SagaAction, attempt: int) -> None:
+    def __init__(  # noqa: PLR0917 - made for every step: named arguments would cost as much again
+        self, saga_id: uuid.UUID, step_id: str, branch: Branch, action: SagaAction, attempt: int, fence: int
+    ) -> None:
         self.saga_id = saga_id
         self.step_id = step_id
         self.branch = branch
         self.action = action
         self.attempt = attempt
+        self.fence = fence
         #: Whether ``act`` has returned, so that what fails afterwards finds its effect done.
         self.has_returned = False
         #: What was written within the unit of work.

@@ -181,6 +181,9 @@ class SagaEngine:
 
     async def _release(self, run: Run) -> None:
         try:
+            await self.journal.was_written(run)  # it may have been cancelled while it waited for the answer
+            if not run.standing.status.is_live:
+                return
             happened = Happened.DROPPED if run.is_begun else Happened.LEFT
             standing = follow(run.standing, happened, run.saga.kinds)
             await self.journal.release(run, standing, claims=run.claims if run.is_begun else 0)
@@ -189,6 +192,7 @@ class SagaEngine:
 
     async def _undo(self, run: Run) -> None:
         try:
+            await self.journal.was_written(run)  # as above
             await self._executor.turn(run)
             while await self._executor.advance(run) is not None:
                 pass

@@ -90,39 +90,37 @@ class Executor:
         this = Done(step.id, side.branch)
         undoable = sum(done != this for done in run.done)
         turned = follow(standing, Happened.TURNED, run.saga.kinds, undoable=undoable)
-        record = None
+        record, done = None, run.done
         if turned.cursor > undoable:
-            record = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED)
-            if this not in run.done:
-                run.done.append(this)
-        await self._journal.note(run, turned, record, error=_CANCELLED)
+            record, done = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED), _with(run.done, this)
+        await self._journal.note(run, turned, record, done=done, error=_CANCELLED)
 
     async def _act(self, run: Run) -> SagaStepResult[Any, Any] | None:
         standing = run.standing
         step, side = _at_work(run)
-        current = CurrentStep(run.id, step.id, side.branch, SagaAction.ACT, standing.attempt)
+        current = CurrentStep(run.id, step.id, side.branch, SagaAction.ACT, standing.attempt, run.lease.fence)
         # An earlier driver may have begun it: whether it took effect then, nobody knows.
         run.is_in_doubt = standing.attempt > 1
         change: _Change | None = None
         try:
             result, published = await self._attempts(run, step, side, current)
-            if run.joined is None:
+            if run.asked is None:
                 change = self._change(run, side, result, published)
         except Exception as error:
             if is_end_of(run, error):
                 raise
-            if not (isinstance(error, CommitInDoubt) and await self._journal.has_joined(run)):
+            if not (isinstance(error, CommitInDoubt) and await self._journal.was_written(run)):
                 run.is_in_doubt = run.is_in_doubt or current.has_returned
                 await self._turn(run, step, side, error)
                 return None
             result, published = current.outcome
         else:
             if change is None:
-                self._journal.settle_joined(run)
+                self._journal.settle(run)
             else:
-                await self._journal.note(run, change.standing, change.record, change.context, change.envelopes)
-        if (this := Done(step.id, side.branch)) not in run.done:
-            run.done.append(this)
+                await self._journal.note(
+                    run, change.standing, change.record, change.context, change.envelopes, done=change.done
+                )
         if published:
             await self._publishing.go_on(published)
         handed_out: SagaStepResult[Any, Any] = replace(result, saga_id=run.id)
@@ -147,15 +145,17 @@ class Executor:
             raise SagaFenced(run.id)
         return outcome
 
-    @staticmethod
     async def _attempt(
+        self,
         run: Run,
         side: RunnableSide,
         current: CurrentStep,
         context: Any,  # noqa: ANN401 - of the saga's own class
     ) -> tuple[Any, Sequence[Event]] | None:
+        if self._journal.is_unsure_of(run) and not await self._journal.is_still_ours(run):
+            return None
         run.is_begun = True
-        run.joined = None
+        run.asked = None
         current.has_returned = False
         try:
             return await attempt_guarded(run, current, side.act, context)
@@ -170,13 +170,16 @@ class Executor:
             raise WrongStepResult(side.handler, result)
         standing = follow(run.standing, Happened.ACTED, run.saga.kinds)
         record = _record(run, side, SagaStepStatus.COMPLETED)
-        return _Change(standing, record, run.encoded(), self._publishing.envelopes(published))
+        done = _with(run.done, Done(side.step_id, side.branch))
+        return _Change(standing, record, run.encoded(), self._publishing.envelopes(published), done)
 
     async def _write_within(
         self, run: Run, side: RunnableSide, unit: UnitOfWork, result: object, published: Sequence[Event]
     ) -> None:
         change = self._change(run, side, result, published)
-        await self._journal.note(run, change.standing, change.record, change.context, change.envelopes, within=unit)
+        await self._journal.note(
+            run, change.standing, change.record, change.context, change.envelopes, done=change.done, within=unit
+        )
 
     async def _turn(self, run: Run, step: RunnableStep, side: RunnableSide, error: Exception) -> None:
         """Make durable that a step has failed, and where that leads: to its fallback, back, or to a person."""
@@ -192,10 +195,9 @@ class Executor:
         standing = follow(run.standing, happened, run.saga.kinds, undoable=undoable, passes_on=passes_on)
         status = SagaStepStatus.IN_DOUBT if run.is_in_doubt else SagaStepStatus.FAILED
         text = error_text(error)
-        if run.is_in_doubt and this not in run.done:
-            run.done.append(this)
         run.failure = error
-        await self._journal.note(run, standing, _record(run, side, status, text), error=text)
+        done = _with(run.done, this) if run.is_in_doubt else run.done
+        await self._journal.note(run, standing, _record(run, side, status, text), done=done, error=text)
 
 
 class _Change(NamedTuple):
@@ -205,6 +207,7 @@ class _Change(NamedTuple):
     record: LogRecord
     context: bytes
     envelopes: Sequence[Envelope]
+    done: list[Done]
 
 
 def _at_work(run: Run) -> tuple[RunnableStep, RunnableSide]:
@@ -213,6 +216,10 @@ def _at_work(run: Run) -> tuple[RunnableStep, RunnableSide]:
         return step, step.primary
     assert step.fallback is not None, "it was begun, and the definition fits"  # noqa: S101 - for type checkers
     return step, step.fallback
+
+
+def _with(done: list[Done], this: Done) -> list[Done]:
+    return done if this in done else [*done, this]
 
 
 def may_have_taken_effect(error: Exception, side: RunnableSide) -> bool:

@@ -48,7 +48,8 @@ class Run:
         unknown: What is stored and not known to the class of the context.
         done: What would have to be undone, the first that was done first.
         failure: What the last step that failed has raised.
-        joined: What was written within a unit of work that is not committed yet.
+        asked: What the storage was asked to write, and is not known to have written: its answer did not come, or it is
+            for a unit of work to commit. With it, what ``done`` is then.
         is_begun: Whether something was begun that is not written yet: an attempt at a step.
         is_in_doubt: Whether an attempt at the step at work may have taken effect.
         claims: How often it was claimed since a step was last done.
@@ -56,6 +57,7 @@ class Run:
     """
 
     __slots__ = (
+        "asked",
         "claims",
         "context",
         "done",
@@ -64,7 +66,6 @@ class Run:
         "id",
         "is_begun",
         "is_in_doubt",
-        "joined",
         "kept",
         "lease",
         "saga",
@@ -93,7 +94,7 @@ class Run:
         self.unknown: dict[str, Any] = {}
         self.done: list[Done] = []
         self.failure: Exception | None = None
-        self.joined: SagaWrite | None = None
+        self.asked: tuple[SagaWrite, list[Done]] | None = None
         self.is_begun = False
         self.is_in_doubt = False
         self.claims = 0
@@ -141,6 +142,7 @@ class Journal:
         context: bytes | None = None,
         envelopes: Sequence[Envelope] = (),
         *,
+        done: list[Done] | None = None,
         error: str | None = None,
         within: UnitOfWork | None = None,
     ) -> None:
@@ -151,8 +153,9 @@ class Journal:
             record: What was done.
             context: As the step has left it; ``None``: it stays.
             envelopes: Messages to be sent if this is committed.
+            done: What would have to be undone then; ``None``: what it was.
             error: What went wrong, as text.
-            within: The unit of work with which it is committed; then :meth:`settle_joined` is called.
+            within: The unit of work with which it is committed; then :meth:`settle` is called.
 
         Raises:
             SagaFenced: Another has the saga by now. Nothing was written.
@@ -175,36 +178,63 @@ class Journal:
             False,
             envelopes,
         )
+        run.asked = write, run.done if done is None else done
         if within is None:
             await self._answer(run, lambda: self._storage.write(write))
-            self._settle(run, write)
+            self.settle(run)
         else:
             await self._storage.write(write, within=within)
-            run.joined = write
         if needs_renewal:
             lease.extend(now, lease_s)
 
-    def settle_joined(self, run: Run) -> None:
-        """Let *run* be as it was noted within a unit of work, which is committed."""
-        write, run.joined = run.joined, None
-        assert write is not None, "something was noted"  # noqa: S101 - for type checkers
-        self._settle(run, write)
+    def is_unsure_of(self, run: Run) -> bool:
+        """Tell whether the lease may have run out, as of a process that stood still: then nothing may be begun."""
+        return self._clock.monotonic() >= run.lease.safe_until
 
-    async def has_joined(self, run: Run) -> bool:
+    async def is_still_ours(self, run: Run) -> bool:
         """
-        Find out whether what was noted within a unit of work was committed, when nobody knows.
+        Ask whether *run* is, and keep it if so.
+
+        Raises:
+            SagaStorageUnavailable: That cannot be told now.
+        """
+        lease, lease_s, asked_at = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
+        lost = await self._answer(run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s))
+        if lost:
+            lease.lose()
+        else:
+            lease.extend(asked_at, lease_s)
+        return not lost
+
+    @staticmethod
+    def settle(run: Run) -> None:
+        """Let *run* be as the storage was asked to write it, which it has done."""
+        assert run.asked is not None, "something was asked"  # noqa: S101 - for type checkers
+        (write, run.done), run.asked = run.asked, None
+        run.version += 1
+        run.standing = write.standing
+        run.claims = write.claims
+        run.fingerprint = None
+        run.is_begun = False
+        if write.context is not None:
+            run.kept = write.context
+
+    async def was_written(self, run: Run) -> bool:
+        """
+        Find out whether the storage has written what it was asked to, when nobody knows.
 
         Raises:
             SagaFenced: Another has the saga by now; so is ``SagaStorageUnavailable`` as for :meth:`note`.
         """
-        if run.joined is None:
+        if run.asked is None:
             return False
         stored = await self._answer(run, lambda: self._storage.load(run.id))
         if stored is None or stored.fence != run.lease.fence:
             raise SagaFenced(run.id)
         if stored.version == run.version:
+            run.asked = None
             return False
-        self.settle_joined(run)
+        self.settle(run)
         return True
 
     async def release(
@@ -239,18 +269,9 @@ class Journal:
             wake_in_s=delay_s,
             is_released=True,
         )
+        run.asked = write, run.done
         await self._answer(run, lambda: self._storage.write(write))
-        self._settle(run, write)
-
-    @staticmethod
-    def _settle(run: Run, write: SagaWrite) -> None:
-        run.version += 1
-        run.standing = write.standing
-        run.claims = write.claims
-        run.fingerprint = None
-        run.is_begun = False
-        if write.context is not None:
-            run.kept = write.context
+        self.settle(run)
 
     async def _answer(self, run: Run, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the storage until it answers, as long as the saga is surely ours. What it is asked may be repeated."""

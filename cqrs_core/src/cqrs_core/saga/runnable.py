@@ -169,10 +169,11 @@ class RunnableSagas:
 
     def _step(self, step: StepDefinition) -> RunnableStep:
         breaker = None if step.rules is None else self._guards.breaker_of(Policies(rules=step.rules))
-        fallback = None if step.fallback is None else self._side(step, step.fallback)
-        return RunnableStep(step.id, self._side(step, step.primary), fallback, step.rules, breaker, step.circuit)
+        fallback = None if step.fallback is None else self.side(step, step.fallback)
+        return RunnableStep(step.id, self.side(step, step.primary), fallback, step.rules, breaker, step.circuit)
 
-    def _side(self, step: StepDefinition, side: Side) -> RunnableSide:
+    def side(self, step: StepDefinition, side: Side) -> RunnableSide:
+        """Put one side of a step together; those who watch what it does change this."""
         deadline = self._guards.deadline(Policies(timeout_s=side.timeout_s))
         act, undo = (
             step_attempt(
