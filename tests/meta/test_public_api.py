@@ -42,7 +42,7 @@ WiringError WrongHandler WrongResponse WrongStepResult
 
 #: Parameters are promises too: those that users write by name, in order.
 SIGNATURES = {
-    "App": "name broker storage relay container middlewares event_middlewares max_concurrent_event_handlers "
+    "App": "name broker storage relay sagas container middlewares event_middlewares max_concurrent_event_handlers "
     "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
     "App.publishes": "self topic names key",
     "App.consume": "self topic names group order retry on_unknown dead_letter_topic batch_handler max_batch_size "
@@ -51,6 +51,8 @@ SIGNATURES = {
     "App.send": "self request",
     "App.stream": "self request",
     "App.publish": "self event",
+    "App.stream_saga": "self context saga_id saga",
+    "App.start_saga": "self context saga_id saga",
     "RequestMediator.send": "self request",
     "StreamingRequestMediator.stream": "self request",
     "EventMediator.send": "self event message_id group",

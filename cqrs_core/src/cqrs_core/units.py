@@ -67,6 +67,11 @@ class Units:
         """Whether attempts have units of work; to be asked after :meth:`wire`."""
         return self._storage is not None
 
+    @property
+    def storage(self) -> Storage | None:
+        """The storage, if there is one; to be asked for after :meth:`wire`."""
+        return self._storage
+
     def wire(self) -> list[CqrsError]:
         """Open the storage, and let handlers ask for what it provides; before others: errors, none of them raised."""
         if self._given is None:

@@ -238,7 +238,8 @@ class SagaMediator:
 
     async def _begin(self, saga: RunnableSaga, context: SagaContext, saga_id: uuid.UUID) -> Run | None:
         if self._units.are_used and self._units.current(type(context)) is not None:
-            raise StreamInsideUnit(type(context))
+            cure = "Start the saga, and leave it to workers (start_saga): it is then durable with this unit of work."
+            raise StreamInsideUnit(type(context), cure)
         await self._start()
         begun = await self._engine.begin(saga, context, saga_id)
         return await self._attach(saga, begun) if isinstance(begun, SagaRecord) else begun
