@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from cqrs_core.saga.saga_map import SagaMap
     from cqrs_core.saga.steps import Fallback, SagaContext, SagaStepHandler, SagaStepResult, Step
     from cqrs_core.saga.worker import SagaRecoveryWorker
+    from cqrs_core.saga_diagrams import SagaMermaid
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -119,6 +120,7 @@ _ON_DEMAND = {
     "SagaContext": ("cqrs_core.saga.steps", None),
     "SagaMap": ("cqrs_core.saga.saga_map", None),
     "SagaMediator": ("cqrs_core.saga.mediator", None),
+    "SagaMermaid": ("cqrs_core.saga_diagrams", None),
     "SagaOptions": ("cqrs_core.saga.options", None),
     "SagaRecoveryWorker": ("cqrs_core.saga.worker", None),
     "SagaStatus": ("cqrs_core.saga.log", None),
@@ -194,6 +196,7 @@ __all__ = [
     "SagaContext",
     "SagaMap",
     "SagaMediator",
+    "SagaMermaid",
     "SagaOptions",
     "SagaRecoveryWorker",
     "SagaStatus",
