@@ -282,7 +282,8 @@ def bench(session: nox.Session) -> None:
     install_group(session, "bench")
     peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
     session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
-    session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
+    for program in ("dispatch", "saga"):
+        session.run("python", f"benchmarks/{program}.py", "--peer-python", peers, *session.posargs)
     for program in ("discovery", "broker"):
         session.run("python", f"benchmarks/{program}.py")
     if "TEST_POSTGRES_URL" in os.environ:

@@ -131,7 +131,7 @@ def write_without_the_fence(patch: pytest.MonkeyPatch) -> None:
     """A worker that has lost the saga goes on writing."""
 
     def planted(self: Any, write: Any) -> Any:
-        return self._find(write.saga_id)
+        return self._rows.get(write.saga_id)
 
     patch.setattr(MemorySagaStorage, "_guarded", planted)
 

@@ -28,15 +28,15 @@ class Right(MemorySagaStorage):
     """Nothing is wrong with it; what is, is in its subclasses."""
 
     def row(self, saga_id: uuid.UUID) -> Any:
-        return self._find(saga_id)
+        return self._rows.get(saga_id)
 
     def rows(self) -> list[Any]:
-        return list(self._all())
+        return list(self._rows.values())
 
 
 class StartsAnew(Right):
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
-        self._going.pop(new.id, None)
+        self._rows.pop(new.id, None)
         return await super().start(new, within=within)
 
 
@@ -53,7 +53,7 @@ class LooksAndThenStarts(Right):
         is_new = self.row(new.id) is None
         await sleep(0)
         if is_new:
-            self._going.pop(new.id, None)
+            self._rows.pop(new.id, None)
         return await super().start(new, within=within)
 
 
@@ -74,7 +74,8 @@ class WritesWhatIsNotThere(Right):
 class RemembersWhatNeverWas(Right):
     async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
         row = self.row(saga_id)
-        return next(iter(self.rows())).history if row is None else row.history
+        saga_id = next(iter(self.rows())).id if row is None else saga_id
+        return await super().get_step_history(saga_id)
 
 
 class StartsOutsideTheUnit(Right):
@@ -350,12 +351,15 @@ class PurgesWhatWaits(Right):
         gone = await super().purge(older_than, limit=limit)
         if not older_than:
             self._going.clear()
+            self._rows.clear()
         return gone
 
 
 class PurgesTheYoung(Right):
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         gone = len(self._ended)
+        for row in self._ended:
+            del self._rows[row.id]
         self._ended.clear()
         return gone
 

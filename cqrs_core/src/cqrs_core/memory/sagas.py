@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from cqrs_core.saga.storage import SagaRecord
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from cqrs_core.clock import Clock
@@ -53,8 +53,10 @@ class MemorySagaStorage:
         self._max_finished = max_finished
         self._clock = clock or SystemClock()
         self._outbox = outbox
+        self._rows: dict[uuid.UUID, _Row] = {}
+        #: Those that have not ended, and in the order of their ends those that have.
         self._going: dict[uuid.UUID, _Row] = {}
-        self._ended: OrderedDict[uuid.UUID, _Row] = OrderedDict()
+        self._ended: deque[_Row] = deque()
 
     @property
     def has_outbox(self) -> bool:
@@ -63,15 +65,15 @@ class MemorySagaStorage:
 
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.start`."""
-        row = self._find(new.id)
+        row = self._rows.get(new.id)
         if row is not None:
             is_ours = (row.owner, row.version, row.fence) == (new.owner, 1, 1)
             return None if is_ours else row.record()
         row = _Row(new, self._clock.now())
         if within is None:
-            self._going[new.id] = row
+            self._rows[new.id] = self._going[new.id] = row
         else:
-            within.on_commit(lambda: self._going.setdefault(new.id, row))  # type: ignore[attr-defined]  # one of ours
+            within.on_commit(lambda: self._keep(row))  # type: ignore[attr-defined]  # one of ours
         return None
 
     async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
@@ -126,17 +128,19 @@ class MemorySagaStorage:
 
     async def load(self, saga_id: uuid.UUID) -> SagaRecord | None:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.load`."""
-        row = self._find(saga_id)
+        row = self._rows.get(saga_id)
         return None if row is None else row.record()
 
     async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.get_step_history`."""
-        row = self._find(saga_id)
-        return () if row is None else tuple(row.history)
+        row = self._rows.get(saga_id)
+        if row is None:
+            return ()
+        return [SagaLogEntry(row.id, seq, at, *record) for seq, (at, record) in enumerate(row.history, 1)]
 
     async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.find`."""
-        rows: Iterable[_Row] = self._all() if query.overdue_s is None else self._due(query.overdue_s)
+        rows: Iterable[_Row] = self._rows.values() if query.overdue_s is None else self._due(query.overdue_s)
         found = [
             row
             for row in rows
@@ -147,7 +151,7 @@ class MemorySagaStorage:
 
     async def change(self, change: SagaChange) -> SagaRecord:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.change`."""
-        row = self._find(change.saga_id)
+        row = self._rows.get(change.saga_id)
         if row is None:
             raise SagaNotFound(change.saga_id)
         if row.version != change.version:
@@ -165,22 +169,21 @@ class MemorySagaStorage:
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.purge`."""
         end = self._clock.now() - older_than
-        gone = [row.id for row in self._ended.values() if row.updated_at < end][:limit]
-        for saga_id in gone:
-            del self._ended[saga_id]
+        gone = [row for row in self._ended if row.updated_at < end][:limit]
+        for row in gone:
+            self._ended.remove(row)
+            del self._rows[row.id]
         return len(gone)
 
     def forget(self) -> None:
         """Forget everything."""
+        self._rows.clear()
         self._going.clear()
         self._ended.clear()
 
-    def _find(self, saga_id: uuid.UUID) -> _Row | None:
-        return self._going.get(saga_id) or self._ended.get(saga_id)
-
-    def _all(self) -> Iterator[_Row]:
-        yield from self._going.values()
-        yield from self._ended.values()
+    def _keep(self, row: _Row) -> None:
+        if row.id not in self._rows:
+            self._rows[row.id] = self._going[row.id] = row
 
     def _due(self, overdue_s: float) -> list[_Row]:
         latest = self._clock.now() - timedelta(seconds=overdue_s)
@@ -189,19 +192,23 @@ class MemorySagaStorage:
 
     def _guarded(self, write: SagaWrite) -> _Row | None:
         """Find what is to be written; ``None`` if it was written already, and its answer was lost."""
-        row = self._find(write.saga_id)
+        row = self._rows.get(write.saga_id)
         if row is None or row.fence != write.fence:
             raise SagaFenced(write.saga_id)
+        if row.version == write.version:
+            return row
         if row.version == write.version + 1 and row.standing == write.standing:
             return None
-        if row.version != write.version:
-            raise SagaFenced(write.saga_id)
-        return row
+        raise SagaFenced(write.saga_id)
 
     def _apply(self, row: _Row, write: SagaWrite) -> None:
         now = self._clock.now()
-        row.stand(write.standing, write.step_id, now)
-        row.add(write.log, now)
+        row.standing = write.standing
+        row.step_id = write.step_id
+        row.version += 1
+        row.updated_at = now
+        for record in write.log:
+            row.history.append((now, record))
         row.claims = write.claims
         if write.context is not None:
             row.context = write.context
@@ -215,16 +222,20 @@ class MemorySagaStorage:
             row.owner = None
         if self._outbox is not None and write.envelopes:
             self._outbox.keep(write.envelopes)
-        if not row.standing.status.is_live:
+        if not write.standing.status.is_live:
             row.owner, row.wake_at = None, None
             self._retire(row)
 
     def _retire(self, row: _Row) -> None:
         if row.standing.status.is_ended:
             self._going.pop(row.id, None)
-            self._ended[row.id] = row
+            self._ended.append(row)
             while len(self._ended) > self._max_finished:
-                self._ended.popitem(last=False)
+                del self._rows[self._ended.popleft().id]
+
+
+_RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
+_PENDING = Standing(SagaStatus.PENDING)
 
 
 class _Row:
@@ -254,7 +265,7 @@ class _Row:
         self.id = new.id
         self.name = new.name
         self.fingerprint = new.fingerprint
-        self.standing = Standing(new.status, 0, Branch.PRIMARY, 1 if is_running else 0)
+        self.standing = _RUNNING if is_running else _PENDING
         self.step_id = new.step_id
         self.context = new.context
         self.input_hash = new.input_hash
@@ -265,7 +276,7 @@ class _Row:
         self.claims = 0
         self.error: str | None = None
         self.created_at = self.updated_at = now
-        self.history: list[SagaLogEntry] = []
+        self.history: list[tuple[datetime, LogRecord]] = []
 
     def stand(self, standing: Standing, step_id: str, now: datetime) -> None:
         """Count the version up, and stand there."""
@@ -276,8 +287,7 @@ class _Row:
 
     def add(self, log: Sequence[LogRecord], now: datetime) -> None:
         """Lengthen the history."""
-        for record in log:
-            self.history.append(SagaLogEntry(self.id, len(self.history) + 1, now, *record))
+        self.history += [(now, record) for record in log]
 
     def record(self) -> SagaRecord:
         """Tell everything."""

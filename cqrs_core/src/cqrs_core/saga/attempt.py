@@ -37,7 +37,13 @@ def step_attempt(
     if make is not None and deadline is None and not units.are_used:
         return _attempt_at_once(make, method, emitter)
     call = _calling(handler_class, method, emitter, deadline)
-    return _attempt_in_unit(call, units) if units.are_used else _attempt_in_scope(call, source)
+    if units.are_used:
+        return _attempt_in_unit(call, units)
+    if source.open_scope is not None:
+        return _attempt_in_scope(call, source)
+    if deadline is not None:
+        return _attempt_by_resolving(call, source.resolver())
+    return _attempt_at_once_by_resolving(handler_class, method, source.resolver(), emitter)
 
 
 def _attempt_at_once(make: Callable[[], Any], method: str, emitter: EventEmitter) -> Attempt:
@@ -54,6 +60,31 @@ def _attempt_at_once(make: Callable[[], Any], method: str, emitter: EventEmitter
         return result, await emitter.handle_and_keep(handler.take_events())
 
     return attempt_at_once
+
+
+def _attempt_at_once_by_resolving(handler_class: type, method: str, resolve: Resolve, emitter: EventEmitter) -> Attempt:
+    async def attempt_by_resolving(context: Any, current: CurrentStep) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as above
+        handler = await resolve(handler_class)
+        try:
+            result = await getattr(handler, method)(context)
+        except BaseException:
+            handler.take_events()
+            raise
+        current.has_returned = True
+        if not handler.pending_events:
+            return result, ()
+        return result, await emitter.handle_and_keep(handler.take_events(), resolve)
+
+    return attempt_by_resolving
+
+
+def _attempt_by_resolving(
+    call: Callable[[Any, CurrentStep, Resolve], Awaitable[tuple[Any, Sequence[Event]]]], resolve: Resolve
+) -> Attempt:
+    def attempt_by_resolving(context: Any, current: CurrentStep) -> Awaitable[tuple[Any, Sequence[Event]]]:  # noqa: ANN401 - as above
+        return call(context, current, resolve)
+
+    return attempt_by_resolving
 
 
 def _calling(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,6 @@ class ContextForm:
 
 def input_hash(written: bytes) -> str:
     """Give 16 characters that tell one input from another."""
-    import hashlib  # noqa: PLC0415 - only who has sagas needs it
-
     return hashlib.sha256(written).hexdigest()[:16]
 
 

@@ -72,11 +72,12 @@ class SagaEngine:
         self.has_worker = False
         self.journal = Journal(storage, self.heartbeat, clock)
         self._executor = Executor(self.journal, Compensator(self.journal, publishing, clock), publishing, clock)
-        self._owners = (f"{name or 'cqrs_core'}/{uuid.uuid4().hex[:12]}/{number}" for number in count(1))
+        self._name = f"{name or 'cqrs_core'}/{uuid.uuid4().hex[:12]}"
+        self._numbers = count(1)
 
     def new_owner(self) -> str:
         """Give a name that nobody has had: who drives a saga is known by it."""
-        return next(self._owners)
+        return f"{self._name}/{next(self._numbers)}"
 
     async def begin(self, saga: RunnableSaga, context: SagaContext, saga_id: uuid.UUID) -> Run | SagaRecord:
         """

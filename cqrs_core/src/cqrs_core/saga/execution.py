@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cqrs_core.errors import CircuitOpen, CommitInDoubt, SagaFenced, StepInDoubt, WrongStepResult
 from cqrs_core.resilience.calls import calls_for_fallback, retried, through_breaker
@@ -13,7 +13,7 @@ from cqrs_core.resilience.failures import has_taken_effect, single_errors
 from cqrs_core.saga.current import CurrentStep
 from cqrs_core.saga.log import Branch, Done, LogRecord, SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.plan import Happened, follow
-from cqrs_core.saga.run import attempt_guarded, error_text, is_end_of
+from cqrs_core.saga.run import attempt_guarded, error_text, is_end_of, with_done
 from cqrs_core.saga.steps import SagaStepResult
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.compensation import Compensator
-    from cqrs_core.saga.plan import Standing
     from cqrs_core.saga.publishing import Publishing
     from cqrs_core.saga.run import Journal, Run
     from cqrs_core.saga.runnable import RunnableSide, RunnableStep
     from cqrs_core.unit_of_work import UnitOfWork
+
+    #: What is written when a step is done: what was, the context, messages, and what would have to be undone.
+    _Change = tuple[LogRecord, bytes, Sequence[Envelope], Done]
 
 
 _CANCELLED = "Its driver was cancelled, and nobody goes on with it."
@@ -85,14 +87,14 @@ class Executor:
         """
         if run.standing.status is not SagaStatus.RUNNING:
             return
-        step, side = _at_work(run)
+        _, side = _at_work(run)
         standing = run.standing if run.is_begun else run.standing._replace(attempt=0)
-        this = Done(step.id, side.branch)
+        this = side.done
         undoable = sum(done != this for done in run.done)
         turned = follow(standing, Happened.TURNED, run.saga.kinds, undoable=undoable)
         record, done = None, run.done
         if turned.cursor > undoable:
-            record, done = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED), _with(run.done, this)
+            record, done = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED), with_done(run.done, this)
         await self._journal.note(run, turned, record, done=done, error=_CANCELLED)
 
     async def _act(self, run: Run) -> SagaStepResult[Any, Any] | None:
@@ -103,7 +105,13 @@ class Executor:
         run.is_in_doubt = standing.attempt > 1
         change: _Change | None = None
         try:
-            result, published = await self._attempts(run, step, side, current)
+            if side.is_plain:
+                outcome = await self._attempt(run, side, current, run.context)
+            else:
+                outcome = await self._attempts(run, step, side, current)
+            if outcome is None:
+                raise SagaFenced(run.id)
+            result, published = outcome
             if run.asked is None:
                 change = self._change(run, side, result, published)
         except Exception as error:
@@ -118,31 +126,24 @@ class Executor:
             if change is None:
                 self._journal.settle(run)
             else:
-                await self._journal.note(
-                    run, change.standing, change.record, change.context, change.envelopes, done=change.done
-                )
+                await self._journal.note_step(run, *change)
         if published:
             await self._publishing.go_on(published)
-        handed_out: SagaStepResult[Any, Any] = replace(result, saga_id=run.id)
-        return handed_out
+        handed_out: SagaStepResult[Any, Any] = result
+        return handed_out if handed_out.saga_id is run.id else replace(handed_out, saga_id=run.id)
 
     async def _attempts(
         self, run: Run, step: RunnableStep, side: RunnableSide, current: CurrentStep
-    ) -> tuple[Any, Sequence[Event]]:
+    ) -> tuple[Any, Sequence[Event]] | None:
         if side.is_transactional:
             current.join(partial(self._write_within, run, side))
-        if side.retry is None and step.breaker is None:
-            outcome = await self._attempt(run, side, current, run.context)
-        else:
-            # As for requests: the breaker around the retries, and the fallback around both, where it is recorded.
-            handle: Any = partial(self._attempt, run, side, current)
-            if side.retry is not None:
-                handle = retried(handle, side.retry, self._clock)
-            if step.breaker is not None and side.branch is Branch.PRIMARY:
-                handle = through_breaker(handle, step.breaker, step.circuit)
-            outcome = await handle(run.context)
-        if outcome is None:
-            raise SagaFenced(run.id)
+        # As for requests: the breaker around the retries, and the fallback around both, where it is recorded.
+        handle: Any = partial(self._attempt, run, side, current)
+        if side.retry is not None:
+            handle = retried(handle, side.retry, self._clock)
+        if step.breaker is not None and side.branch is Branch.PRIMARY:
+            handle = through_breaker(handle, step.breaker, step.circuit)
+        outcome: tuple[Any, Sequence[Event]] | None = await handle(run.context)
         return outcome
 
     async def _attempt(
@@ -168,18 +169,13 @@ class Executor:
         """Tell what is to be written when a step is done."""
         if not isinstance(result, SagaStepResult):
             raise WrongStepResult(side.handler, result)
-        standing = follow(run.standing, Happened.ACTED, run.saga.kinds)
         record = _record(run, side, SagaStepStatus.COMPLETED)
-        done = _with(run.done, Done(side.step_id, side.branch))
-        return _Change(standing, record, run.encoded(), self._publishing.envelopes(published), done)
+        return record, run.encoded(), self._publishing.envelopes(published) if published else (), side.done
 
     async def _write_within(
         self, run: Run, side: RunnableSide, unit: UnitOfWork, result: object, published: Sequence[Event]
     ) -> None:
-        change = self._change(run, side, result, published)
-        await self._journal.note(
-            run, change.standing, change.record, change.context, change.envelopes, done=change.done, within=unit
-        )
+        await self._journal.note_step(run, *self._change(run, side, result, published), within=unit)
 
     async def _turn(self, run: Run, step: RunnableStep, side: RunnableSide, error: Exception) -> None:
         """Make durable that a step has failed, and where that leads: to its fallback, back, or to a person."""
@@ -190,24 +186,14 @@ class Executor:
             and side.branch is Branch.PRIMARY
             and (is_own_circuit or calls_for_fallback(step.rules, error, run.context, step.circuit))
         )
-        this = Done(step.id, side.branch)
+        this = side.done
         undoable = sum(done != this for done in run.done)
         standing = follow(run.standing, happened, run.saga.kinds, undoable=undoable, passes_on=passes_on)
         status = SagaStepStatus.IN_DOUBT if run.is_in_doubt else SagaStepStatus.FAILED
         text = error_text(error)
         run.failure = error
-        done = _with(run.done, this) if run.is_in_doubt else run.done
+        done = with_done(run.done, this) if run.is_in_doubt else run.done
         await self._journal.note(run, standing, _record(run, side, status, text), done=done, error=text)
-
-
-class _Change(NamedTuple):
-    """What is written when a step is done."""
-
-    standing: Standing
-    record: LogRecord
-    context: bytes
-    envelopes: Sequence[Envelope]
-    done: list[Done]
 
 
 def _at_work(run: Run) -> tuple[RunnableStep, RunnableSide]:
@@ -216,10 +202,6 @@ def _at_work(run: Run) -> tuple[RunnableStep, RunnableSide]:
         return step, step.primary
     assert step.fallback is not None, "it was begun, and the definition fits"  # noqa: S101 - for type checkers
     return step, step.fallback
-
-
-def _with(done: list[Done], this: Done) -> list[Done]:
-    return done if this in done else [*done, this]
 
 
 def may_have_taken_effect(error: Exception, side: RunnableSide) -> bool:

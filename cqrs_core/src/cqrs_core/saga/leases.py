@@ -70,36 +70,36 @@ class Heartbeat:
         self._storage = storage
         self.lease_s = lease_s
         self._clock = clock
-        self._held: dict[tuple[uuid.UUID, int], Lease] = {}
+        self._held: set[Lease] = set()
         self._is_beating: Gate | None = None
 
     def hold(self, lease: Lease) -> None:
         """Keep *lease*, until it is let go."""
-        self._held[lease.saga_id, lease.fence] = lease
+        self._held.add(lease)
         if self._is_beating is None or not self._is_beating.is_of_this_loop():
             self._is_beating = Gate()
             self._beat_later()
 
     def let_go(self, lease: Lease) -> None:
         """Renew *lease* no more."""
-        self._held.pop((lease.saga_id, lease.fence), None)
+        self._held.discard(lease)
 
     async def beat(self) -> None:
         """Renew what was not renewed for a while; those that are lost learn of it."""
         asked_at = self._clock.monotonic()
-        old = {key: lease for key, lease in self._held.items() if lease.renewed_at <= asked_at - self.lease_s / 4}
+        old = [lease for lease in self._held if lease.renewed_at <= asked_at - self.lease_s / 4]
         if not old:
             return
         try:
-            lost = await self._storage.renew(list(old), lease_s=self.lease_s)
+            lost = await self._storage.renew([(lease.saga_id, lease.fence) for lease in old], lease_s=self.lease_s)
         except StorageUnavailable as error:
             logger.warning("%d sagas could not be kept: %s", len(old), error)
             return
-        for (saga_id, _), lease in old.items():
-            if saga_id in lost and self._held.get((saga_id, lease.fence)) is lease:
-                lease.lose()
-            else:
+        for lease in old:
+            if lease.saga_id not in lost:
                 lease.extend(asked_at, self.lease_s)
+            elif lease in self._held:
+                lease.lose()
 
     def _beat_later(self) -> None:
         if isinstance(self._clock, SystemClock):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class _Word(str, Enum):
     """A word that is written as it is, on every Python."""
 
+    #: As that of the text which it is equal to; Enum has one of its own, written in Python.
+    __hash__ = str.__hash__
+
     def __str__(self) -> str:
         return str(self.value)
 

@@ -92,6 +92,8 @@ class SagaMediator:
         self._name = name
         self._runnables = RunnableSagas(source, emitter, self._units, guards or Guards(clock=self._clock))
         self._sagas: dict[type, RunnableSaga] = {}
+        #: By the class of the context, and the saga that was named.
+        self._found: dict[tuple[type, type | None], RunnableSaga] = {}
         self._engine: SagaEngine
         self._recovery: Recovery
         #: Rung when a saga of this process has become due.
@@ -193,6 +195,7 @@ class SagaMediator:
         if problems or storage is None:
             return problems
         self._sagas = {definition.saga: self._runnables.make(definition) for definition in definitions}
+        self._found.clear()
         write = self._write if storage.has_outbox else None
         told = {} if self._on_enqueued is None else {"on_enqueued": self._on_enqueued}
         publishing = Publishing(self._publisher, write, **told)
@@ -228,9 +231,12 @@ class SagaMediator:
             wire(self._emitter, self)
 
     def _find(self, context_type: type, saga: type[Saga[Any]] | None) -> RunnableSaga:
-        found = self._saga_map.find(context_type, saga)
-        self._check_wired()
-        return self._sagas[found]
+        runnable = self._found.get((context_type, saga))
+        if runnable is None:
+            found = self._saga_map.find(context_type, saga)
+            self._check_wired()
+            runnable = self._found[context_type, saga] = self._sagas[found]
+        return runnable
 
     async def _start(self) -> None:
         if self._startup is not None and not self._startup.is_done:
@@ -240,7 +246,8 @@ class SagaMediator:
         if self._units.are_used and self._units.current(type(context)) is not None:
             cure = "Start the saga, and leave it to workers (start_saga): it is then durable with this unit of work."
             raise StreamInsideUnit(type(context), cure)
-        await self._start()
+        if self._startup is not None:
+            await self._start()
         begun = await self._engine.begin(saga, context, saga_id)
         return await self._attach(saga, begun) if isinstance(begun, SagaRecord) else begun
 

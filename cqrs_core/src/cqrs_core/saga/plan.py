@@ -55,6 +55,8 @@ class Standing(NamedTuple):
 class Happened(Enum):
     """What a driver, or a person, has to tell."""
 
+    __hash__ = object.__hash__  # each is equal to itself alone; Enum has one of its own, written in Python
+
     CLAIMED = "a driver has taken it"
     LEFT = "its driver has left it, before anything was begun"
     DROPPED = "its driver has left it in the middle of a step"

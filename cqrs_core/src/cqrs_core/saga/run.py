@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: After these nobody knows whether it was done, and it may be asked again.
+_UNSURE = (StorageUnavailable, CommitInDoubt)
 _OUTAGE = RetryPolicy(delay_s=0.05, max_delay_s=2.0)
 #: What is kept of an error: it is for people.
 _LONGEST_ERROR = 2000
@@ -144,7 +146,6 @@ class Journal:
         *,
         done: list[Done] | None = None,
         error: str | None = None,
-        within: UnitOfWork | None = None,
     ) -> None:
         """
         Make it durable that *run* stands there, and lengthen its lease if half of that is over.
@@ -155,36 +156,81 @@ class Journal:
             envelopes: Messages to be sent if this is committed.
             done: What would have to be undone then; ``None``: what it was.
             error: What went wrong, as text.
-            within: The unit of work with which it is committed; then :meth:`settle` is called.
 
         Raises:
             SagaFenced: Another has the saga by now. Nothing was written.
             SagaStorageUnavailable: The storage could not be written to for as long as the saga was surely ours.
         """
+        step_id = run.saga.step_at_work(standing)
+        log = () if record is None else (record,)
+        done = run.done if done is None else done
+        await self._note(run, done, standing, step_id, log, context, envelopes, error=error)
+
+    async def note_step(
+        self,
+        run: Run,
+        record: LogRecord,
+        context: bytes,
+        envelopes: Sequence[Envelope],
+        done: Done,
+        *,
+        within: UnitOfWork | None = None,
+    ) -> None:
+        """
+        Make it durable that the step at work is done.
+
+        Args:
+            record: As for :meth:`note`; so are *context* and *envelopes*.
+            done: What would have to be undone.
+            within: The unit of work with which it is committed; then :meth:`settle` is called.
+
+        Raises:
+            SagaFenced: As for :meth:`note`; so is ``SagaStorageUnavailable``.
+        """
+        standing, step_id = run.saga.after[run.standing.cursor]
+        all_done = with_done(run.done, done)
+        await self._note(run, all_done, standing, step_id, (record,), context, envelopes, within=within)
+
+    async def _note(  # noqa: PLR0917 - as above
+        self,
+        run: Run,
+        done: list[Done],
+        standing: Standing,
+        step_id: str,
+        log: Sequence[LogRecord],
+        context: bytes | None,
+        envelopes: Sequence[Envelope],
+        *,
+        error: str | None = None,
+        within: UnitOfWork | None = None,
+    ) -> None:
         lease, lease_s, now = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        needs_renewal = now > lease.renewed_at + lease_s / 2
+        wake_in_s = lease_s if now > lease.renewed_at + lease_s / 2 else None
         write = SagaWrite(
             run.id,
             lease.fence,
             run.version,
             standing,
-            run.saga.step_at_work(standing),
+            step_id,
             0,
-            () if record is None else (record,),
+            log,
             context,
             run.fingerprint,
             error,
-            lease_s if needs_renewal else None,
+            wake_in_s,
             False,
             envelopes,
         )
-        run.asked = write, run.done if done is None else done
-        if within is None:
-            await self._answer(run, lambda: self._storage.write(write))
-            self.settle(run)
-        else:
+        run.asked = write, done
+        if within is not None:
             await self._storage.write(write, within=within)
-        if needs_renewal:
+        else:
+            try:
+                await self._storage.write(write)
+            except _UNSURE:
+                await self._answer(run, lambda: self._storage.write(write))
+            self.settle(run)
+        if wake_in_s is not None:
             lease.extend(now, lease_s)
 
     def is_unsure_of(self, run: Run) -> bool:
@@ -279,7 +325,7 @@ class Journal:
         while True:
             try:
                 return await ask()
-            except (StorageUnavailable, CommitInDoubt) as error:
+            except _UNSURE as error:
                 failure = error
             delay_s = _OUTAGE.delay_after(attempt)
             if self._clock.monotonic() + delay_s >= run.lease.safe_until:
@@ -314,6 +360,11 @@ async def attempt_guarded(
         lease.scope = None
         running_step.reset(token)
     return None if lease.is_lost else outcome
+
+
+def with_done(done: list[Done], this: Done) -> list[Done]:
+    """Add what would have to be undone, unless it is there already."""
+    return done if this in done else [*done, this]
 
 
 def is_end_of(run: Run, error: Exception) -> bool:

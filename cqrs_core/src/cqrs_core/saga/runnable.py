@@ -8,8 +8,8 @@ from cqrs_core.errors import CqrsError, InvalidOption, WiringError
 from cqrs_core.resilience import Policies, RetryPolicy
 from cqrs_core.saga.attempt import step_attempt
 from cqrs_core.saga.contexts import ContextForm
-from cqrs_core.saga.log import Done, SagaStatus
-from cqrs_core.saga.plan import StepKind
+from cqrs_core.saga.log import Branch, Done, SagaStatus
+from cqrs_core.saga.plan import Happened, Standing, StepKind, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from cqrs_core.resilience.guards import Guards
     from cqrs_core.saga.attempt import Attempt
     from cqrs_core.saga.definition import Definition, Side, StepDefinition
-    from cqrs_core.saga.log import Branch
-    from cqrs_core.saga.plan import Standing
     from cqrs_core.saga.steps import Fallback
     from cqrs_core.units import Units
     from cqrs_core.wiring import HandlerSource
@@ -33,6 +31,7 @@ class RunnableSide(NamedTuple):
     Attributes:
         step_id: Of which step.
         branch: Which side it is.
+        done: What it is when it is done.
         handler: Its class.
         name: The name of that.
         act: One attempt at it.
@@ -41,10 +40,12 @@ class RunnableSide(NamedTuple):
         compensation_retry: When *undo* is.
         in_doubt_on: Errors of *act* after which it may have taken effect.
         is_transactional: Whether the record of it is written in its unit of work.
+        is_plain: Whether one attempt is all there is to it.
     """
 
     step_id: str
     branch: Branch
+    done: Done
     handler: type
     name: str
     act: Attempt
@@ -53,6 +54,7 @@ class RunnableSide(NamedTuple):
     compensation_retry: RetryPolicy | None
     in_doubt_on: tuple[type[Exception], ...]
     is_transactional: bool
+    is_plain: bool
 
 
 class RunnableStep(NamedTuple):
@@ -83,7 +85,9 @@ class RunnableSaga:
     Attributes:
         definition: What it is made of.
         steps: In order.
+        kinds: Those of the steps.
         form: How its contexts are kept.
+        after: By the number of a step: where the saga stands when it is done, and which step is at work then.
     """
 
     def __init__(
@@ -98,6 +102,9 @@ class RunnableSaga:
         self.kinds = definition.kinds
         self.form = form
         self._undoable = undoable
+        running = (Standing(SagaStatus.RUNNING, number, Branch.PRIMARY, 1) for number in range(len(steps)))
+        standings = [follow(standing, Happened.ACTED, self.kinds) for standing in running]
+        self.after = tuple((standing, self.step_at_work(standing)) for standing in standings)
 
     def step_at_work(self, standing: Standing) -> str:
         """Give the id of the step that is at work where a saga stands; none, if none is."""
@@ -159,7 +166,7 @@ class RunnableSagas:
             raise WiringError(problems)
         made = [(step, self._step(step)) for step in _all_steps(definition)]
         undoable = {
-            Done(step.id, side.branch): side
+            side.done: side
             for step, runnable in made
             for side in (runnable.primary, runnable.fallback)
             if side is not None and step.kind is StepKind.COMPENSABLE
@@ -189,6 +196,7 @@ class RunnableSagas:
         return RunnableSide(
             step.id,
             side.branch,
+            Done(step.id, side.branch),
             side.handler,
             side.handler.__name__,
             act,
@@ -197,6 +205,7 @@ class RunnableSagas:
             side.compensation_retry,
             side.in_doubt_on,
             side.is_transactional,
+            side.retry is None and not side.is_transactional and step.rules is None,
         )
 
 

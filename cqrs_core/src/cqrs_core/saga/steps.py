@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from cqrs_core.handlers import EventSource
 from cqrs_core.messages import Message
 from cqrs_core.resilience import HandlerFallback, RetryPolicy
+from cqrs_core.saga.current import running_step
 from cqrs_core.saga.plan import StepKind
 
 if TYPE_CHECKING:
@@ -65,6 +66,29 @@ class SagaStepResult(Generic[Ctx, Resp]):
     error_traceback: list[str] | None = None
     error_type: type[Exception] | None = None
     saga_id: uuid.UUID | None = None
+
+    def __init__(  # noqa: PLR0917 - as below
+        self,
+        response: Resp,
+        step_type: type[SagaStepHandler[Ctx, Resp]],
+        with_error: bool = False,  # noqa: FBT001, FBT002 - a dataclass of python-cqrs, whose fields have an order
+        error_message: str | None = None,
+        error_traceback: list[str] | None = None,
+        error_type: type[Exception] | None = None,
+        saga_id: uuid.UUID | None = None,
+    ) -> None:
+        # One is made for every step: what is frozen stores field by field, which takes four times as long. What is as
+        # the class has it need not be stored.
+        fields = self.__dict__
+        fields["response"] = response
+        fields["step_type"] = step_type
+        if saga_id is not None:
+            fields["saga_id"] = saga_id
+        if with_error or error_message or error_traceback or error_type:
+            fields["with_error"] = with_error
+            fields["error_message"] = error_message
+            fields["error_traceback"] = error_traceback
+            fields["error_type"] = error_type
 
 
 class SagaStepHandler(EventSource, abc.ABC, Generic[Ctx, Resp]):
@@ -124,7 +148,9 @@ class SagaStepHandler(EventSource, abc.ABC, Generic[Ctx, Resp]):
         error_type: type[Exception] | None = None,
     ) -> SagaStepResult[Ctx, Resp]:
         """Make what :meth:`act` returns."""
-        return SagaStepResult(response, type(self), with_error, error_message, error_traceback, error_type)
+        step = running_step.get()
+        saga_id = None if step is None else step.saga_id
+        return SagaStepResult(response, type(self), with_error, error_message, error_traceback, error_type, saga_id)
 
     # What users of python-cqrs know it by.
     _generate_step_result = result

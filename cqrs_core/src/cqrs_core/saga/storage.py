@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from cqrs_core.unit_of_work import UnitOfWork
 
 
-@dataclass(frozen=True, slots=True)
-class NewSaga:
+class NewSaga(NamedTuple):
     """
     A saga that is to be.
 
