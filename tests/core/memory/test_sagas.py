@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+import cqrs_core.memory
 from cqrs_core.errors import InvalidOption, UnpublishableEnvelope
 from cqrs_core.memory import MemorySagaStorage, MemoryStorage
 from cqrs_core.saga.log import SagaStatus
@@ -90,3 +94,24 @@ async def test_when_the_last_stops_it_everything_is_forgotten() -> None:
     await storage.stop()
 
     assert await storage.sagas.load(new.id) is None
+
+
+def test_a_program_without_sagas_does_not_import_them() -> None:
+    """Neither for the broker in memory, nor for the storage; nor does an App that has both."""
+    code = """
+import asyncio, sys
+import cqrs_core as cqrs
+async def main():
+    async with cqrs.App("shop", storage="memory://").running():
+        pass
+asyncio.run(main())
+print([name for name in sys.modules if name.startswith("cqrs_core") and "saga" in name.replace("errors.sagas", "")])
+"""
+    ran = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == ran.stdout.strip()
+
+
+def test_the_memory_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'MemorySaga'"):
+        _ = cqrs_core.memory.MemorySaga

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from cqrs_core.errors import InvalidSaga
+from cqrs_core.errors import InvalidSaga, UnresolvedAnnotation
 from cqrs_core.resilience import RetryPolicy
 from cqrs_core.saga.definition import Saga, definition_of
 from cqrs_core.saga.log import Branch
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.saga.saga_map import SagaMap
 from cqrs_core.saga.steps import Fallback, SagaContext, SagaStepHandler, SagaStepResult, Step
 
 
@@ -271,3 +272,25 @@ def test_a_result_has_the_fields_of_python_cqrs() -> None:
         result.saga_id,
     )
     assert Reserve._generate_step_result is Reserve.result  # noqa: SLF001 - what python-cqrs users call
+
+
+def test_ids_fit_into_a_column() -> None:
+    (found,) = problems_of(steps=[Step(Reserve, id="x" * 201)])
+
+    assert "it must be a text of at most 200 characters" in found
+
+
+class Nowhere(Saga["Missing"]):  # type: ignore[name-defined]
+    """Its context is written nowhere."""
+
+    steps = [Reserve]
+
+
+def test_a_context_that_is_written_nowhere_is_told_when_the_saga_is_bound() -> None:
+    sagas = SagaMap()
+    sagas.bind(Order, Nowhere)
+    (problem,) = sagas.problems()
+
+    assert "Missing" in str(problem)
+    with pytest.raises(UnresolvedAnnotation):
+        definition_of(Nowhere)

@@ -194,3 +194,57 @@ async def test_a_handler_may_ask_for_the_mediator(story: Any) -> None:
     await story.run(story.mediator(story.saga(Asks)))
 
     assert ["SagaMediator", "act A"] == story.events
+
+
+class Plain:
+    """The least that a container can be: it makes its objects in a coroutine, and knows no scopes."""
+
+    async def resolve(self, wanted: type) -> Any:
+        return wanted()
+
+
+@pytest.mark.parametrize("timeout_s", [None, 5.0])
+async def test_a_container_without_scopes_will_do(story: Any, timeout_s: float | None) -> None:
+    """Events are handled with it, and forgotten if the step fails; with a time limit too."""
+
+    class Handler(cqrs.EventHandler[Reserved]):
+        async def handle(self, event: Reserved) -> None:
+            story.events.append(f"handled {event.order_id}")
+
+    async def act(self: Any, context: Any) -> Any:
+        self.events.append(Reserved(context.order_id))
+        await story.tell("act A", context)
+        return self.result()
+
+    step = story.step("A", act=act, timeout_s=timeout_s, retry=cqrs.RetryPolicy(max_attempts=2, delay_s=0.0))
+    mediator = bootstrap_sagas(
+        Plain(),
+        sagas_mapper=lambda sagas: sagas.bind(story.Order, story.saga(step)),
+        domain_events_mapper=lambda events: events.bind(Reserved, Handler),
+    )
+    story.failures["act A"] = [ValueError("once")]
+    await story.run(mediator)
+
+    assert ["act A", "act A", "handled o-1"] == story.events
+
+
+async def test_a_handler_of_events_has_a_scope_if_the_step_has_none(story: Any) -> None:
+    """The step needs none, and is made at once; its events are handled in one of their own."""
+    container = cqrs.SimpleContainer()
+    container.scoped(Session)
+    seen: list[Session] = []
+
+    class Handler(cqrs.EventHandler[Reserved]):
+        def __init__(self, session: Session) -> None:
+            seen.append(session)
+
+        async def handle(self, event: Reserved) -> None: ...
+
+    mediator = bootstrap_sagas(
+        container,
+        sagas_mapper=lambda sagas: sagas.bind(story.Order, story.saga(emitting(story, "A", Reserved("o-1")))),
+        domain_events_mapper=lambda events: events.bind(Reserved, Handler),
+    )
+    await story.run(mediator)
+
+    assert 1 == len(seen)

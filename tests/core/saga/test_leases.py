@@ -180,3 +180,24 @@ def test_a_heart_beats_on_one_loop_after_the_other(story: Any) -> None:
     anyio.run(main)
 
     assert ["act A", "act A"] == story.events
+
+
+async def test_a_heart_goes_on_beating_whatever_the_storage_raises(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    storage = Renewing(clock=clock)
+    heartbeat = Heartbeat(storage, lease_s=30.0, clock=clock)
+    renew, lease = storage.renew, Lease(uuid.uuid4(), 1, 0.0, 30.0)
+
+    async def break_down(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    storage.renew = break_down  # type: ignore[method-assign] # for this once
+    heartbeat.hold(lease)
+    await clock.until_asleep()
+    await clock.advance(10.0)
+    storage.renew = renew  # type: ignore[method-assign] # again
+    await clock.until_asleep()
+    await clock.advance(10.0)
+
+    assert [1] == storage.renewed
+    assert "Sagas could not be kept." in caplog.text

@@ -212,3 +212,53 @@ async def test_a_zombie_is_not_tried_again(story: Any) -> None:
         await story.run(mediator, saga_id)
 
     assert ["act A"] == story.events
+
+
+async def test_that_another_saga_was_taken_over_is_an_error_like_any_other(story: Any) -> None:
+    """A step that drives a saga of its own: what happens to that is a failure of the step, and no more."""
+    mediator = story.mediator(story.saga("A", "B"))
+    story.failures["act B"] = [errors.SagaFenced(uuid.uuid4())]
+    with pytest.raises(errors.SagaFenced):
+        await story.run(mediator)
+
+    assert ["act A", "act B", "undo A"] == story.events
+
+
+async def test_a_process_that_stood_still_asks_before_it_begins_a_step(story: Any) -> None:
+    """If nobody has taken the saga over, it is kept, and gone on with; if somebody has, nothing is begun."""
+    storage = Durable(clock=story.clock)
+    mediator = story.mediator(story.saga("A", "B", "C"), storage)
+    saga_id = uuid.uuid4()
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        story.clock._seconds += 100.0  # noqa: SLF001 - no heart beats
+        await anext(results)
+        story.clock._seconds += 100.0  # noqa: SLF001 - as above
+        storage._going[saga_id].fence += 1  # noqa: SLF001 - another driver
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A", "act B"] == story.events
+
+
+async def test_an_undo_is_not_begun_either_by_one_that_stood_still(story: Any) -> None:
+    storage = Durable(clock=story.clock)
+    mediator = story.mediator(story.saga("A", "B"), storage)
+    saga_id = uuid.uuid4()
+    story.failures["act B"] = [ValueError("no")]
+
+    async def stand_still() -> None:
+        write = storage.write
+
+        async def then_lose(*given: Any, **named: Any) -> None:
+            await write(*given, **named)
+            story.clock._seconds += 100.0  # noqa: SLF001 - no heart beats
+            storage._going[saga_id].fence += 1  # noqa: SLF001 - another driver
+
+        storage.write = then_lose  # type: ignore[method-assign] # for this once
+
+    story.on["act B"] = stand_still
+    with pytest.raises(errors.SagaFenced):
+        await story.run(mediator, saga_id)
+
+    assert ["act A", "act B"] == story.events

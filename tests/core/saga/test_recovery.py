@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.clock import SystemClock
+from cqrs_core.saga.contexts import ContextForm
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.plan import StepKind
@@ -330,3 +333,62 @@ async def test_a_pivot_that_was_interrupted_is_done_again(story: Any, storage: A
     await recover(story, saga, saga_id, storage)
 
     assert ["act A", "act P", "act P"] == story.events
+
+
+@dataclass
+class Address:
+    street: str
+
+
+@dataclass
+class Delivery(cqrs.SagaContext):
+    address: Address
+    phone: str | None = None
+
+
+def test_unknown_fields_of_what_is_within_the_context_are_kept() -> None:
+    """Of dataclasses that are its fields, as deep as they go; of lists and dicts, nobody can tell which is which."""
+    form = ContextForm(Delivery)
+    written = b'{"address":{"street":"Main","floor":3,"geo":{"x":1}},"phone":null,"new":[1]}'
+    context = form.decode(written)
+    unknown = form.unknown(context, written)
+    context.address = Address("Side")
+    again = json.loads(form.encode(context, unknown))
+
+    assert {"address": {"floor": 3, "geo": {"x": 1}}, "new": [1]} == unknown
+    assert {"address": {"street": "Side", "floor": 3, "geo": {"x": 1}}, "phone": None, "new": [1]} == again
+    assert {} == form.unknown(form.decode(again := json.dumps({"address": {"street": "x"}}).encode()), again)
+
+
+async def test_a_saga_that_has_done_all_that_a_shorter_version_does_waits_for_a_person(
+    story: Any, storage: Any
+) -> None:
+    """Its last step was removed before it was begun: whether it is complete, nobody but a person knows."""
+    saga_id = uuid.uuid4()
+    mediator = story.mediator(story.saga("A", "B"), storage)
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+    with pytest.raises(errors.SagaUnrunnable, match="it has done all that Made has to do"):
+        await recover(story, story.saga("A"), saga_id, storage)
+    record = await storage.load(saga_id)
+
+    assert ("B", SagaStatus.SUSPENDED) == (record.step_id, record.status)
+
+
+async def test_a_history_that_does_not_fit_waits_for_a_person(story: Any, storage: Any) -> None:
+    """Two steps are to be undone, and the history knows of one: something was lost, and nothing is guessed."""
+    saga = story.saga("A", "B", "C")
+    saga_id = uuid.uuid4()
+    story.failures["act C"] = [ValueError("no")]
+    await die_at(story, story.mediator(saga, storage), "undo B", saga_id)
+    del storage._going[saga_id].history[0]  # noqa: SLF001 - as no storage would
+    with pytest.raises(errors.SagaUnrunnable, match="2 steps are to be undone, and its history has 1"):
+        await recover(story, saga, saga_id, storage)
+
+
+async def test_a_definition_that_cannot_be_put_together_is_told(story: Any, storage: Any) -> None:
+    class Asks(story.step("A")):  # type: ignore[misc] # a class that is made here
+        def __init__(self, service: int) -> None: ...
+
+    with pytest.raises(cqrs.WiringError, match="service"):
+        await recover(story, story.saga(Asks), uuid.uuid4(), storage)

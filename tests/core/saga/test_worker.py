@@ -283,3 +283,60 @@ async def test_a_storage_that_is_down_is_asked_again(
 def test_options_have_bounds(wrong: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidOption, match=next(iter(wrong))):
         cqrs.SagaOptions(**wrong)
+
+
+async def test_a_claimed_saga_that_is_lost_at_once_is_left(
+    story: Any, storage: Any, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its history cannot be read: the lease runs out, and somebody else has better luck."""
+    mediator = mediator_of(story, story.saga("A"), storage, clock)
+    saga_id = await mediator.start(story.Order())
+    history = storage.get_step_history
+
+    async def down(_: uuid.UUID) -> Any:
+        raise errors.StorageUnavailable("The storage", "it is down.")
+
+    storage.get_step_history = down
+    worker = mediator.worker()
+    await worker.run_once()
+    storage.get_step_history = history
+    await clock.advance(30.0)
+    await worker.run_once()
+
+    assert ["act A"] == story.events
+    assert SagaStatus.COMPLETED is (await storage.load(saga_id)).status
+    assert "A saga that was claimed is left until its lease runs out" in caplog.text
+
+
+async def test_a_storage_that_goes_down_in_a_step_leaves_the_saga_to_the_next(
+    story: Any, storage: Any, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mediator = mediator_of(story, story.saga("A"), storage, clock)
+    await mediator.start(story.Order())
+    write = storage.write
+
+    async def lose(*_: Any, **__: Any) -> None:
+        raise errors.SagaFenced(uuid.uuid4())
+
+    async def go_down() -> None:
+        storage.write = lose
+
+    story.on["act A"] = go_down
+    worker = mediator.worker()
+    await worker.run_once()
+    storage.write = write
+
+    assert 1 == worker.counts["left"]
+    assert "A saga is left to whoever claims it next." in caplog.text
+
+
+async def test_an_old_saga_of_a_known_name_is_driven_like_any_other(story: Any, storage: Any, clock: Any) -> None:
+    """What looks for sagas that nobody knows may find one that it does."""
+    mediator = mediator_of(story, story.saga("A"), storage, clock, max_concurrent=1)
+    ids = [await mediator.start(story.Order(f"{number}")) for number in range(2)]
+    await clock.advance(3601.0)
+    async with running(mediator.worker()):
+        for saga_id in ids:
+            await until(ended(storage, saga_id))
+
+    assert ["act A"] * 2 == story.events

@@ -15,9 +15,23 @@ looks after it through :mod:`.keeper`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cqrs_core.memory.broker import MemoryBroker
 from cqrs_core.memory.claims import Deadlock
-from cqrs_core.memory.sagas import MemorySagaStorage
 from cqrs_core.memory.storage import MemoryStorage
+
+if TYPE_CHECKING:
+    from cqrs_core.memory.sagas import MemorySagaStorage
+else:
+
+    def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
+        """Import what a program without sagas does not need."""
+        if name != "MemorySagaStorage":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from cqrs_core.memory.sagas import MemorySagaStorage  # noqa: PLC0415 - see above
+
+        return MemorySagaStorage
+
 
 __all__ = ["Deadlock", "MemoryBroker", "MemorySagaStorage", "MemoryStorage"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
@@ -9,7 +10,6 @@ from cqrs_core.errors import InvalidOption, StorageUnavailable
 from cqrs_core.memory.inbox import MemoryInbox
 from cqrs_core.memory.keeper import MemoryOutboxKeeper
 from cqrs_core.memory.outbox import MemoryOutbox
-from cqrs_core.memory.sagas import MemorySagaStorage
 from cqrs_core.memory.unit import MemoryUnitOfWork
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.clock import Clock
     from cqrs_core.inbox import Inbox
+    from cqrs_core.memory.sagas import MemorySagaStorage
     from cqrs_core.outbox_keeper import OutboxKeeper
 
 _MAX_MESSAGE_BYTES = 1_048_576
@@ -37,7 +38,6 @@ class MemoryStorage:
     outbox: MemoryOutbox
     outbox_keeper: OutboxKeeper
     inbox: Inbox
-    sagas: MemorySagaStorage
 
     def __init__(self, *, max_message_bytes: int = _MAX_MESSAGE_BYTES, clock: Clock | None = None) -> None:
         """
@@ -56,7 +56,7 @@ class MemoryStorage:
         self.outbox = self._outbox = MemoryOutbox(clock, max_message_bytes=max_message_bytes)
         self.outbox_keeper = MemoryOutboxKeeper(self.outbox.records, self.outbox.slots, clock)
         self.inbox = self._inbox = MemoryInbox(clock)
-        self.sagas = MemorySagaStorage(clock=clock, outbox=self._outbox)
+        self._clock = clock
         self._starts = 0
 
     @classmethod
@@ -71,6 +71,13 @@ class MemoryStorage:
             raise InvalidOption("address", address, "'memory://' and no more: it is nowhere but in this process")
         return cls(max_message_bytes=max_message_bytes)
 
+    @cached_property
+    def sagas(self) -> MemorySagaStorage:
+        """Sagas, whose messages are kept in the outbox; a program without sagas does not pay for them."""
+        from cqrs_core.memory.sagas import MemorySagaStorage  # noqa: PLC0415 - see above
+
+        return MemorySagaStorage(clock=self._clock, outbox=self._outbox)
+
     async def start(self) -> None:
         """As :meth:`cqrs_core.storage.Storage.start`; several may start it, each stops it once."""
         self._starts += 1
@@ -81,7 +88,8 @@ class MemoryStorage:
         if not self._starts:
             self._outbox.forget()
             self._inbox.forget()
-            self.sagas.forget()
+            if "sagas" in self.__dict__:
+                self.sagas.forget()
 
     def unit_of_work(self, taken: object = None) -> MemoryUnitOfWork:  # noqa: ARG002 - it takes nothing
         """

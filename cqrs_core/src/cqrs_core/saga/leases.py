@@ -75,10 +75,11 @@ class Heartbeat:
 
     def hold(self, lease: Lease) -> None:
         """Keep *lease*, until it is let go."""
-        self._held.add(lease)
         if self._is_beating is None or not self._is_beating.is_of_this_loop():
+            self._held.clear()  # of a loop that was ended in the middle of a saga: nobody drives that any more
             self._is_beating = Gate()
             self._beat_later()
+        self._held.add(lease)
 
     def let_go(self, lease: Lease) -> None:
         """Renew *lease* no more."""
