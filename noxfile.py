@@ -51,7 +51,7 @@ SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchem
 OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
 #: What `bench` measures the core and the outbox against, in an environment of its own.
 PEERS = [
-    "python-cqrs[sqlalchemy]==5.3.0",
+    "python-cqrs[kafka,sqlalchemy]==5.3.0",
     "aiobreaker==1.2.0",
     "aiosqlite>=0.20",
     "asyncmy>=0.2.9",
@@ -288,21 +288,25 @@ def bench(session: nox.Session) -> None:
     """
     Measure the dispatch against the bare call and against the peers; not among the default sessions.
 
-    So is the outbox, on the server of `eval "$(scripts/services start postgres)"`.
+    So is the outbox, and what takes it to Kafka, on the servers of `eval "$(scripts/services start)"`.
     """
     # Compiled when installed, as pip does it: the time of an import is one of the rows.
     session.install("./cqrs_core", "pip>=23.1", env={"UV_COMPILE_BYTECODE": "1"})
     install_group(session, "bench")
     peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
     session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
-    session.run("python", "benchmarks/dispatch.py", "--peer-python", peers, *session.posargs)
+    for program in ("dispatch", "saga"):
+        session.run("python", f"benchmarks/{program}.py", "--peer-python", peers, *session.posargs)
     for program in ("discovery", "broker"):
         session.run("python", f"benchmarks/{program}.py")
     if "TEST_POSTGRES_URL" in os.environ:
         # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
-        packages = ["./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
+        packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
         session.install(*packages, env={"UV_COMPILE_BYTECODE": "1"})
         session.run("python", "benchmarks/outbox.py", "--peer-python", peers)
+    if "TEST_KAFKA_BOOTSTRAP" in os.environ:
+        session.install("./cqrs_kafka", env={"UV_COMPILE_BYTECODE": "1"})
+        session.run("python", "benchmarks/kafka.py")
 
 
 if __name__ == "__main__":

@@ -154,3 +154,16 @@ def test_a_bar_is_missed_by_more_than_the_spread_or_only_nearly(
     spread = benchmarks["blocks"].Spread(*quartiles)
 
     assert verdict == benchmarks["dispatch"].Result("key", "title", 1, 1, spread, bar, is_limit=is_limit).verdict
+
+
+def test_the_sagas_run_to_their_ends(tmp_path: Path) -> None:
+    """All rows, and the work is done: a saga of three steps costs more than three bare calls, one that fails, more."""
+    written = tmp_path / "results.json"
+    command = [sys.executable, str(BENCHMARKS / "saga.py"), "--short", "--json", str(written)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    results = json.loads(written.read_text(encoding="utf-8"))
+    assert ["saga", "saga_scope", "saga_failing"] == [row["key"] for row in results["ours"]]
+    assert all(row["other_us"] < row["ours_us"] < 1e6 for row in results["ours"])
+    assert [] == results["peer"]

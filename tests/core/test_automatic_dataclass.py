@@ -92,7 +92,7 @@ class Twins(NamedTuple):
     #: Whether a child must, or must not, be frozen; ``None``: as it likes.
     is_frozen: bool | None = None
     #: What the child needs to make an instance.
-    arguments: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    arguments: dict[str, Any] = {}
 
 
 TWINS = {

@@ -951,7 +951,7 @@ class Sharing:
 
 
 class LogPlaced(cqrs.EventHandler[Placed]):
-    seen: list[str] = []  # noqa: RUF012 - shared by the one object there is
+    seen: list[str] = []
 
     async def handle(self, event: Placed) -> None:
         self.seen.append(event.order_id)

@@ -1223,7 +1223,7 @@ async def test_a_middleware_that_raises_inside_a_unit_dooms_it(storage: LedgerSt
 
 
 class KeepOutboxHandler(cqrs.RequestHandler[Say, None]):
-    kept: list[OutboxedEventRepository] = []  # noqa: RUF012 - emptied by the test
+    kept: list[OutboxedEventRepository] = []
 
     def __init__(self, outbox: OutboxedEventRepository) -> None:
         self.kept.append(outbox)

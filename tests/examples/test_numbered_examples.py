@@ -152,6 +152,99 @@ ada joined m-1
 sent: {"user_id":"ada"}
 sent: {"user_id":"grace"}
 """,
+    "18_run_a_saga": """\
+  the warehouse knows of tea
+  ReserveInventory: r-tea
+  ProcessPayment: paid 3.5
+  the warehouse knows of gold
+  ReserveInventory: r-gold
+  released: r-gold
+  nothing is left of gold, because the card was declined
+""",
+    "19_fall_back_in_a_saga": """\
+  asked the warehouse about 1
+  done by FallbackStep
+  done by Charge
+  asked the warehouse about 2
+  done by FallbackStep
+  done by Charge
+  done by FallbackStep
+  cancelled: fallback_reservation_3
+  undone: the card was declined
+""",
+    "20_recover_a_saga": """\
+  reserves
+Somebody else goes on:
+  charges what is reserved, with a key (of version 5)
+  Reserve - act - completed
+  Charge - act - completed
+Started again, with the same id, it is done, and nothing is:
+[]
+""",
+    "21_draw_a_saga": """\
+sequenceDiagram
+    participant C as OrderSaga
+    participant S1 as Reserve
+    participant S2 as Pay
+    C->>S1: act(OrderContext)
+    S1-->>C: None
+    Note over S2: the point of no return
+    C->>S2: act(OrderContext)
+    S2-->>C: None
+    opt a step fails, and there is a way back
+        C->>S1: compensate(OrderContext)
+    end
+
+classDiagram
+    class Saga["OrderSaga"] {
+        <<saga>>
+    }
+    class H1["Reserve"] {
+        +act(OrderContext) None
+        +compensate(OrderContext)
+    }
+    class H2["Pay"] {
+        +act(OrderContext) None
+        +compensate(OrderContext)
+    }
+    class M1["OrderContext"] {
+        +order_id: str
+    }
+    Saga --> H1 : 1
+    Saga --> H2 : 2
+    H1 ..> M1 : works on
+    H2 ..> M1 : works on
+
+stateDiagram-v2
+    state "act Reserve" as A1
+    state "undo Reserve" as U1
+    state "act Pay" as A2
+    [*] --> A1
+    A1 --> A2 : done
+    A1 --> FAILED : fails
+    A1 --> U1 : in doubt
+    U1 --> FAILED : undone
+    U1 --> SUSPENDED : cannot be undone
+    A2 --> COMPLETED : done
+    A2 --> U1 : fails
+    A2 --> SUSPENDED : in doubt
+    COMPLETED --> [*]
+    FAILED --> [*]
+
+  (reserved for o-1)
+  (reserved for o-1)
+flowchart LR
+    B(["OrderSaga"])
+    E1["act Reserve<br>completed"]
+    B --> E1
+    class E1 completed
+    E2["act Pay<br>completed"]
+    E1 --> E2
+    class E2 completed
+    classDef completed fill:#d5f0d5,stroke:#2e7d32,color:#000
+    classDef failed fill:#f8d7d7,stroke:#b71c1c,color:#000
+    classDef in_doubt fill:#fdeac2,stroke:#b26a00,color:#000
+""",
 }
 #: Which need servers, and are told where they are.
 WITH_KAFKA = ["16_send_to_kafka_like_python_cqrs", "17_produce_from_the_outbox_to_kafka"]

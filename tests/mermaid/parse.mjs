@@ -19,6 +19,15 @@ function understood(db) {
     const messages = db.getMessages().map(({ from, to, message }) => [from ?? null, to ?? null, shown(message ?? "")]);
     return { actors, messages };
   }
+  if (db.getStates) {
+    const states = [...db.getStates().values()].map((state) => [state.id, (state.descriptions ?? []).map(shown)]);
+    const ways = db.getRelations().map(({ id1, id2, relationTitle }) => [id1, id2, shown(relationTitle ?? "")]);
+    return { states, ways };
+  }
+  if (db.getVertices) {
+    const nodes = [...db.getVertices().values()].map(({ id, text, classes }) => [id, shown(text), classes]);
+    return { nodes, edges: db.getEdges().map(({ start, end }) => [start, end]) };
+  }
   const classes = [...db.getClasses().values()].map(({ id, label, members, methods }) => ({
     id,
     label: shown(label),

@@ -6,14 +6,30 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import new_class
 from typing import Any, Literal
 
 import pytest
 
-from cqrs_core import CoRMermaid, CORRequestHandler, Request, Response
+from cqrs_core import (
+    CoRMermaid,
+    CORRequestHandler,
+    Fallback,
+    Request,
+    Response,
+    Saga,
+    SagaContext,
+    SagaMermaid,
+    SagaStepHandler,
+    SagaStepResult,
+    Step,
+    StepKind,
+)
+from cqrs_core.saga.log import Branch, SagaAction, SagaLogEntry, SagaStepStatus
 
 HERE = Path(__file__).parent
 HOSTILE_NAMES = [
@@ -147,3 +163,87 @@ def test_hostile_message_and_field_names_are_shown_as_they_are(read: Read) -> No
     assert HOSTILE_NAMES == [found["label"] for found in boxes]
     fields = [f"+{name}: Literal[{name!r}]" for name in annotations]
     assert fields == boxes[0]["members"]
+
+
+class Order(SagaContext):
+    order_id: str
+    prices: dict[str, list[int]]
+
+
+class Reserve(SagaStepHandler[Order, Paid]):
+    async def act(self, context: Order) -> SagaStepResult[Order, Paid]:
+        return self.result(Paid(ok=True))
+
+
+class Charge(Reserve):
+    pass
+
+
+class Invoice(Reserve):
+    pass
+
+
+class Ship(Reserve):
+    kind = StepKind.PIVOT
+
+
+class Notify(Reserve):
+    kind = StepKind.RETRIABLE
+
+
+class OrderSaga(Saga[Order]):
+    steps = [Reserve, Fallback(Charge, Invoice), Ship, Notify]
+
+
+def entry(name: str, action: SagaAction, status: SagaStepStatus, branch: Branch = Branch.PRIMARY) -> SagaLogEntry:
+    return SagaLogEntry(uuid.uuid4(), 1, datetime.now(timezone.utc), name, name, branch, action, status, 1, None)
+
+
+def test_a_saga_is_read_as_it_is_drawn(read: Read) -> None:
+    drawn = SagaMermaid(OrderSaga)
+    history = [
+        entry("Reserve", SagaAction.ACT, SagaStepStatus.COMPLETED),
+        entry("Invoice", SagaAction.ACT, SagaStepStatus.IN_DOUBT, Branch.FALLBACK),
+        entry("Reserve", SagaAction.COMPENSATE, SagaStepStatus.FAILED),
+    ]
+    sequence, classes, state, instance = read(
+        [drawn.sequence(), drawn.class_diagram(), drawn.state(), drawn.instance(history)]
+    )
+
+    assert ["OrderSaga", "Reserve", "Charge", "Invoice", "Ship", "Notify"] == [name for _, name in sequence["actors"]]
+    calls = [(start, end, text) for start, end, text in sequence["messages"] if start == "C" and end]
+    assert [f"S{at}" for at in (1, 2, 3, 4, 5, 3, 2, 1)] == [end for _, end, _ in calls]
+    assert ["act(Order)"] * 5 + ["compensate(Order)"] * 3 == [text for _, _, text in calls]
+    labels = {found["id"]: found["label"] for found in classes["classes"]}
+    assert {"OrderSaga", "Reserve", "Charge", "Invoice", "Ship", "Notify", "Order", "Paid"} == set(labels.values())
+    arrows = [[labels[one], labels[other], title] for one, other, title in classes["relations"]]
+    assert ["OrderSaga", "Ship", "3"] in arrows
+    assert ["Charge", "Invoice", "fallback"] in arrows
+    (order,) = (found for found in classes["classes"] if found["label"] == "Order")
+    assert ["+order_id: str", "+prices: dict[str, list[int]]"] == order["members"]
+    assert ["U2", ["undo Charge"]] in state["states"]
+    assert ["A3", "SUSPENDED", "in doubt"] in state["ways"]
+    assert ["U2", "F2", "before the fallback"] in state["ways"]
+    assert [
+        ["B", "OrderSaga", []],
+        ["E1", "act Reserve<br>completed", ["completed"]],
+        ["E2", "act Invoice, the fallback<br>in doubt", ["in_doubt"]],
+        ["E3", "compensate Reserve<br>failed", ["failed"]],
+    ] == instance["nodes"]
+    assert [["B", "E1"], ["E1", "E2"], ["E2", "E3"]] == instance["edges"]
+
+
+def test_hostile_names_of_steps_are_shown_as_they_are(read: Read) -> None:
+    steps = [Step(type(name, (Reserve,), {}), id=name[:200]) for name in HOSTILE_NAMES]
+    saga = new_class('A "saga"; of {all}', (Saga[Order],), exec_body=lambda body: body.update(steps=steps))
+    drawn = SagaMermaid(saga)
+    history = [entry(name, SagaAction.ACT, SagaStepStatus.COMPLETED) for name in HOSTILE_NAMES]
+    sequence, classes, state, instance = read(
+        [drawn.sequence(), drawn.class_diagram(), drawn.state(), drawn.instance(history)]
+    )
+
+    assert ['A "saga"; of {all}', *HOSTILE_NAMES] == [shown for _, shown in sequence["actors"]]
+    assert set(HOSTILE_NAMES) < {found["label"] for found in classes["classes"]}
+    shown = {text for _, texts in state["states"] for text in texts}
+    assert {f"act {name[:200]}" for name in HOSTILE_NAMES} <= shown
+    assert [f"act {name}<br>completed" for name in HOSTILE_NAMES] == [text for _, text, _ in instance["nodes"][1:]]

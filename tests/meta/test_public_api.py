@@ -17,29 +17,34 @@ NAMES = """
 App BatchFailed Broker CORRequestHandler CircuitBreaker CircuitOpen CoRMermaid Container CqrsError CurrentMessage
 DCDomainEvent DCEvent DCNotificationEvent DCRequest DCResponse DomainEvent Envelope Event EventBatchHandler
 EventEmitter EventHandler EventHandlerFallback EventHandlersFailed EventMap EventMediator EventMiddleware EventProducer
-HandlerNotFound IDomainEvent IEvent INotificationEvent IRequest IResponse LocalCircuitBreaker LoggingMiddleware
-MemoryBroker MemoryStorage NotificationEvent OutboxedEventRepository Publisher PydanticRequest PydanticResponse
-RelayOptions Request RequestHandler RequestHandlerFallback RequestMap RequestMediator RequestMiddleware Response
-RetryPolicy SimpleContainer Storage StreamMiddleware StreamingRequestHandler StreamingRequestMediator WiringError
-bootstrap current_message current_messages errors hookimpl
+Fallback HandlerNotFound IDomainEvent IEvent INotificationEvent IRequest IResponse LocalCircuitBreaker
+LoggingMiddleware MemoryBroker MemorySagaStorage MemoryStorage NotificationEvent OutboxedEventRepository Publisher
+PydanticRequest PydanticResponse RelayOptions Request RequestHandler RequestHandlerFallback RequestMap RequestMediator
+RequestMiddleware Response RetryPolicy Saga SagaAdministration SagaContext SagaMap SagaMediator SagaMermaid SagaOptions
+SagaRecoveryWorker SagaStatus SagaStepHandler SagaStepResult SimpleContainer Step StepKind Storage StreamMiddleware
+StreamingRequestHandler StreamingRequestMediator WiringError bootstrap current_message current_messages current_step
+errors hookimpl recover_saga
 """
 
 ERRORS = """
 AppNotStarted AppStarted BatchFailed BrokerNotStarted BrokerUnavailable CaptiveDependency CircuitNotUnique CircuitOpen
 CommitInDoubt ConflictingBindings ContainerWithoutScopes CqrsError DependencyCycle DuplicateHandler EmptyChain
 EventCascadeTooDeep EventHandlersFailed ExtraMissing HandlerIncomplete HandlerNotAsync HandlerNotFound HandlerTimedOut
-InvalidMessageClass InvalidOption MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop NoPublisher
-NotAChain NotAContainer NotAHandler NotAMessage NotProvided NotProvidedByContainer NotReadable OutcomeUnknown
-OverrideTooLate ProvidedTwice PublishedAndConsumed RelayRefused ScopeRequired ScopeValueMissing StorageUnavailable
-StorageUnusable StrayCancellation StreamInsideUnit SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent
-UnitOfWorkOver UnitOfWorkRolledBack UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope
-UnpublishableEvent UnreadableEventClass UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse
+InvalidMessageClass InvalidOption InvalidSaga MapFrozen MessageRefused MiddlewareUnusable MissingDependency NoEventLoop
+NoPublisher NotAChain NotAContainer NotAHandler NotAMessage NotInStep NotProvided NotProvidedByContainer NotReadable
+OutcomeUnknown OverrideTooLate ProvidedTwice PublishedAndConsumed RelayRefused SagaAlreadyExists SagaChanged SagaFailed
+SagaFenced SagaNotBound SagaNotClaimable SagaNotFound SagaStorageUnavailable SagaSuspended SagaUnrunnable SagasNotKept
+ScopeRequired ScopeValueMissing StepInDoubt StorageUnavailable StorageUnusable StrayCancellation StreamInsideUnit
+SubscriptionClosed TaskGroupClosed UndeclaredMessage UnhandledEvent UnitOfWorkOver UnitOfWorkRolledBack
+UnitOfWorkShared UnknownEventName UnknownScopeValue UnpublishableEnvelope UnpublishableEvent UnreadableEventClass
+UnreadableMessage UnresolvedAnnotation WiringError WrongHandler WrongResponse WrongStepResult
 """
 
 #: Parameters are promises too: those that users write by name, in order.
 SIGNATURES = {
-    "App": "name broker storage relay observer container middlewares event_middlewares max_concurrent_event_handlers "
-    "max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s clock",
+    "App": "name broker storage relay observer sagas container middlewares event_middlewares "
+    "max_concurrent_event_handlers max_event_depth event_errors polymorphic max_concurrent_messages stop_deadline_s "
+    "clock",
     "App.publishes": "self topic names key",
     "App.consume": "self topic names group order retry retry_topic_delays_s on_unknown dead_letter_topic on_dead "
     "batch_handler max_batch_size max_body_bytes",
@@ -47,6 +52,8 @@ SIGNATURES = {
     "App.send": "self request",
     "App.stream": "self request",
     "App.publish": "self event",
+    "App.stream_saga": "self context saga_id saga",
+    "App.start_saga": "self context saga_id saga",
     "RequestMediator.send": "self request",
     "StreamingRequestMediator.stream": "self request",
     "EventMediator.send": "self event message_id group",
@@ -85,6 +92,19 @@ SIGNATURES = {
     "Storage.start": "self",
     "Storage.stop": "self",
     "Storage.unit_of_work": "self taken",
+    "SagaMap.bind": "self context saga",
+    "SagaMediator.stream": "self context saga_id saga",
+    "SagaMediator.start": "self context saga_id saga",
+    "SagaMediator.recover": "self saga_id saga",
+    "SagaOptions": "lease_s poll_s max_concurrent max_claims orphans_after_s",
+    "SagaStepHandler.act": "self context",
+    "SagaStepHandler.compensate": "self context",
+    "SagaStepHandler.result": "self response with_error error_message error_traceback error_type",
+    "SagaStepResult": "response step_type with_error error_message error_traceback error_type saga_id",
+    "Step": "handler id kind timeout_s retry compensation_retry transactional",
+    "Fallback": "step fallback failure_exceptions circuit_breaker",
+    "MemorySagaStorage": "max_finished clock outbox",
+    "recover_saga": "saga saga_id context_builder container storage event_emitter",
     "NotificationEvent": "event_name topic payload key headers event_id event_timestamp",
 }
 
@@ -156,7 +176,9 @@ def test_importing_has_no_effects() -> None:
     assert "[True, True, []]" == ran.stdout.strip()
 
 
-NOT_NEEDED = "asyncio trio json importlib.metadata cqrs_core.diagrams cqrs_core.integrations cqrs_core.serialization"
+NOT_NEEDED = """
+asyncio trio json importlib.metadata cqrs_core.diagrams cqrs_core.integrations cqrs_core.saga cqrs_core.serialization
+"""
 
 
 def test_a_first_send_imports_nothing_that_it_does_not_need() -> None:

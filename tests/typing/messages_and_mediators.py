@@ -193,6 +193,37 @@ async def as_function(request: Any, handle: Any) -> Any:
     return await handle(request)
 
 
+# Sagas ---------------------------------------------------------------------------------------------------------------
+
+
+class Shipment(cqrs.SagaContext):
+    order_id: str
+    tracking: str | None = None
+
+
+class Pack(cqrs.SagaStepHandler[Shipment, OrderCreated]):
+    async def act(self, context: Shipment) -> cqrs.SagaStepResult[Shipment, OrderCreated]:
+        assert_type(context.tracking, str | None)
+        assert_type(self.result(OrderCreated(order_id="o-1")), cqrs.SagaStepResult[Shipment, OrderCreated])
+        return self.result(OrderCreated(order_id="o-1"))
+
+
+class ShipmentSaga(cqrs.Saga[Shipment]):
+    steps = (Pack, cqrs.Fallback(Pack, Pack), cqrs.Step(Pack, id="again", timeout_s=1.5))
+
+
+async def sagas() -> None:
+    app = cqrs.App("shipments")
+    app.sagas.bind(Shipment, ShipmentSaga)
+    Shipment("o-1", "t-1")
+    Shipment()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async for result in app.stream_saga(Shipment("o-1")):
+        assert_type(result, cqrs.SagaStepResult[Shipment, Any])
+    mediator = bootstrap.bootstrap_sagas(sagas_mapper=lambda sagas: sagas.bind(Shipment, ShipmentSaga))
+    async for result in mediator.stream(Shipment("o-1"), saga_id=await app.start_saga(Shipment("o-2"))):
+        assert_type(result.step_type, type[cqrs.SagaStepHandler[Shipment, Any]])
+
+
 # Containers ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ General layout, in the order in which a message travels; each module imports onl
 * ``handlers`` are what users derive theirs from; ``emitter`` takes the events of those on.
 * ``units`` give each attempt a transaction, where there is a ``storage``: what its handlers change, and the events that
   wait in its ``outbox``, are kept together; its ``inbox`` knows the messages that have come before.
+* ``saga`` does steps that are all done in the end, or all undone.
 * ``container`` and ``broker`` are contracts for what comes from outside; ``injection`` is the built-in container.
 * ``messages`` are what travels, an ``envelope`` is what is around one on the way, ``context`` tells of the current one.
 * ``errors`` are everything that can be raised.
@@ -64,11 +65,23 @@ if TYPE_CHECKING:
     from cqrs_core.diagrams import CoRMermaid
     from cqrs_core.envelope import Envelope
     from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse
-    from cqrs_core.memory import MemoryBroker, MemoryStorage
+    from cqrs_core.memory import MemoryBroker, MemorySagaStorage, MemoryStorage
     from cqrs_core.outbox import OutboxedEventRepository
     from cqrs_core.plugins import hookimpl
     from cqrs_core.producer import EventProducer
     from cqrs_core.relay import RelayOptions
+    from cqrs_core.saga.administration import SagaAdministration
+    from cqrs_core.saga.current import current_step
+    from cqrs_core.saga.definition import Saga
+    from cqrs_core.saga.log import SagaStatus
+    from cqrs_core.saga.mediator import SagaMediator
+    from cqrs_core.saga.options import SagaOptions
+    from cqrs_core.saga.plan import StepKind
+    from cqrs_core.saga.recovery import recover_saga
+    from cqrs_core.saga.saga_map import SagaMap
+    from cqrs_core.saga.steps import Fallback, SagaContext, SagaStepHandler, SagaStepResult, Step
+    from cqrs_core.saga.worker import SagaRecoveryWorker
+    from cqrs_core.saga_diagrams import SagaMermaid
 else:
 
     def __getattr__(name: str) -> object:  # hidden from type checkers, which would believe any name
@@ -94,15 +107,32 @@ _ON_DEMAND = {
     "CurrentMessage": ("cqrs_core.context", None),
     "Envelope": ("cqrs_core.envelope", None),
     "EventProducer": ("cqrs_core.producer", None),
+    "Fallback": ("cqrs_core.saga.steps", None),
     "MemoryBroker": ("cqrs_core.memory", None),
+    "MemorySagaStorage": ("cqrs_core.memory", None),
     "MemoryStorage": ("cqrs_core.memory", None),
     "OutboxedEventRepository": ("cqrs_core.outbox", None),
     "PydanticRequest": ("cqrs_core.integrations.pydantic", "pydantic"),
     "PydanticResponse": ("cqrs_core.integrations.pydantic", "pydantic"),
     "RelayOptions": ("cqrs_core.relay", None),
+    "Saga": ("cqrs_core.saga.definition", None),
+    "SagaAdministration": ("cqrs_core.saga.administration", None),
+    "SagaContext": ("cqrs_core.saga.steps", None),
+    "SagaMap": ("cqrs_core.saga.saga_map", None),
+    "SagaMediator": ("cqrs_core.saga.mediator", None),
+    "SagaMermaid": ("cqrs_core.saga_diagrams", None),
+    "SagaOptions": ("cqrs_core.saga.options", None),
+    "SagaRecoveryWorker": ("cqrs_core.saga.worker", None),
+    "SagaStatus": ("cqrs_core.saga.log", None),
+    "SagaStepHandler": ("cqrs_core.saga.steps", None),
+    "SagaStepResult": ("cqrs_core.saga.steps", None),
+    "Step": ("cqrs_core.saga.steps", None),
+    "StepKind": ("cqrs_core.saga.plan", None),
     "current_message": ("cqrs_core.context", None),
     "current_messages": ("cqrs_core.context", None),
+    "current_step": ("cqrs_core.saga.current", None),
     "hookimpl": ("cqrs_core.plugins", None),
+    "recover_saga": ("cqrs_core.saga.recovery", None),
 }
 
 __version__ = "0.1.0"
@@ -135,6 +165,7 @@ __all__ = [
     "EventMediator",
     "EventMiddleware",
     "EventProducer",
+    "Fallback",
     "HandlerNotFound",
     "IDomainEvent",
     "IEvent",
@@ -144,6 +175,7 @@ __all__ = [
     "LocalCircuitBreaker",
     "LoggingMiddleware",
     "MemoryBroker",
+    "MemorySagaStorage",
     "MemoryStorage",
     "NotificationEvent",
     "OutboxedEventRepository",
@@ -159,7 +191,20 @@ __all__ = [
     "RequestMiddleware",
     "Response",
     "RetryPolicy",
+    "Saga",
+    "SagaAdministration",
+    "SagaContext",
+    "SagaMap",
+    "SagaMediator",
+    "SagaMermaid",
+    "SagaOptions",
+    "SagaRecoveryWorker",
+    "SagaStatus",
+    "SagaStepHandler",
+    "SagaStepResult",
     "SimpleContainer",
+    "Step",
+    "StepKind",
     "Storage",
     "StreamMiddleware",
     "StreamingRequestHandler",
@@ -168,6 +213,8 @@ __all__ = [
     "bootstrap",
     "current_message",
     "current_messages",
+    "current_step",
     "errors",
     "hookimpl",
+    "recover_saga",
 ]

@@ -9,7 +9,7 @@ from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused
+from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused, SagasNotKept
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
 from cqrs_core.loops import chosen_loops, run_loops
@@ -20,6 +20,7 @@ from cqrs_core.units import Units
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
     from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.saga.definition import Saga
+    from cqrs_core.saga.mediator import SagaMediator
+    from cqrs_core.saga.options import SagaOptions
+    from cqrs_core.saga.saga_map import SagaMap
+    from cqrs_core.saga.steps import Ctx, SagaContext, SagaStepResult
+    from cqrs_core.saga.storage import SagaStorage
+    from cqrs_core.saga.worker import SagaRecoveryWorker
     from cqrs_core.storage import Storage
     from cqrs_core.traffic import Traffic
 
@@ -55,9 +63,9 @@ class App:
     """
     A program that handles messages.
 
-    Bind handlers to :attr:`requests` and :attr:`events`, then use it inside ``async with app:``; inside
-    ``async with app.running():`` it consumes from its broker as well. Handlers may ask for the App, or for one of its
-    mediators, in their constructors.
+    Bind handlers to :attr:`requests` and :attr:`events`, and contexts to :attr:`sagas`, then use it inside ``async with
+    app:``; inside ``async with app.running():`` it consumes from its broker, and drives sagas, as well. Handlers may
+    ask for the App, or for one of its mediators, in their constructors.
 
     Attributes:
         name: What it is called.
@@ -73,6 +81,7 @@ class App:
         storage: Storage | str | None = None,
         relay: RelayOptions | None = None,
         observer: Observer | str | None = None,
+        sagas: SagaOptions | None = None,
         container: Container | None = None,
         middlewares: Iterable[RequestMiddleware] = (),
         event_middlewares: Iterable[EventMiddleware] = (),
@@ -98,6 +107,7 @@ class App:
             relay: How what waits in the outbox is sent, inside :meth:`running`.
             observer: Takes the figures of the relay and the consumers, for an exporter; a URL or a name, or an
                 object; as *broker*.
+            sagas: How sagas are driven.
             container: Makes handlers and what they need. Given, it is the caller's to close; else the App makes a
                 ``SimpleContainer``, and closes it when it stops.
             middlewares: Wrap all requests, outermost first; for streams, by their method ``stream``.
@@ -125,7 +135,7 @@ class App:
         #: The classes of events that leave the process; the emitter looks here.
         self._published: set[type] = set()
         self._clock = clock or SystemClock()
-        guards = Guards(clock=self._clock, open_breaker=open_breaker)
+        guards = self._guards = Guards(clock=self._clock, open_breaker=open_breaker)
         self._units = Units(
             self._source, storage=storage, open_storage=_open_storage, write=self._write, on_enqueued=self._on_enqueued
         )
@@ -162,6 +172,11 @@ class App:
         #: Tells those of other processes.
         self._signal: OutboxSignal | None = None
         self._relay: OutboxRelay | None = None
+        #: Made when the first saga is bound: a program that has none pays nothing for them.
+        self._sagas: SagaMediator | None = None
+        self._saga_map: SagaMap | None = None
+        self._saga_options = sagas
+        self._saga_worker: SagaRecoveryWorker | None = None
         self._consumers: tuple[Consumer, ...] = ()
         self._is_starting = False
         self._is_started = False
@@ -261,6 +276,24 @@ class App:
         """The relay of the last, or the running, ``running()``, with its ``counts``; ``None`` if there was none."""
         return self._relay
 
+    @property
+    def sagas(self) -> SagaMap:
+        """Which context means which saga."""
+        if self._saga_map is None:
+            self._bring_sagas()
+        assert self._saga_map is not None, "brought just now"  # noqa: S101 - for type checkers
+        return self._saga_map
+
+    @property
+    def saga_storage(self) -> SagaStorage:
+        """Where the sagas are, inside the block: for their histories, and to look after them."""
+        return self._started_sagas().storage
+
+    @property
+    def saga_worker(self) -> SagaRecoveryWorker | None:
+        """What drives sagas in the last, or the running, ``running()``, with its ``counts``; ``None``: nothing did."""
+        return self._saga_worker
+
     async def __aenter__(self) -> App:
         """
         Check the wiring, and start. An App that was stopped may be started again.
@@ -274,7 +307,7 @@ class App:
         """
         self._check_not_started()
         traffic = self._traffic if self._broker is None else self._needed_traffic()
-        beside = [part for part in (traffic, self._observing) if part is not None]
+        beside = [part for part in (self._sagas, traffic, self._observing) if part is not None]
         wire(self._units, self._emitter, self._requests, self._streams, *beside)
         self._is_starting = True  # nobody else may, while the storage and the broker are awaited
         try:
@@ -320,15 +353,16 @@ class App:
         """
         Start, as ``async with app:`` does, and run the loops until the block is left.
 
-        The relay sends to the broker what waits in the outbox, if there is a storage; consumers receive from it. When
-        the block begins, the App is a member of its groups: what is sent from then on is received. At its end nothing
-        new is begun: the relay first lets arrive what is on its way, then messages under way have ``stop_deadline_s``
-        seconds to end in. If the block is cancelled, or a loop breaks, what is under way is cancelled too, is not
+        The relay sends to the broker what waits in the outbox, if there is a storage; consumers receive from it; and
+        sagas that were started, or left by their drivers, are driven. When the block begins, the App is a member of its
+        groups: what is sent from then on is received. At its end nothing new is begun: steps of sagas have
+        ``stop_deadline_s`` seconds to end in, then the relay lets arrive what is on its way, and then messages under
+        way have as long again. If the block is cancelled, or a loop breaks, what is under way is cancelled too, is not
         acknowledged, and so comes again.
 
         Args:
-            only: Which loops to run: ``"consumers"`` and ``"relay"``; ``None``: all that there are. There is no relay
-                for an outbox that somebody else sends, such as Debezium.
+            only: Which loops to run: ``"consumers"``, ``"relay"`` and ``"sagas"``; ``None``: all that there are. For an
+                outbox that somebody else sends, such as Debezium, there is no relay.
 
         Raises:
             InvalidOption: *only* names something else.
@@ -342,7 +376,11 @@ class App:
                 () if traffic is None or "consumers" not in loops else tuple(traffic.consumers(self._observer))
             )
             self._relay = await self._make_relay() if self._needs_relay(only, loops) else None
-            async with run_loops(self._consumers, self._relay):
+            has_sagas = self._sagas is not None and "sagas" in loops
+            self._saga_worker = (
+                self._started_sagas().worker(stop_deadline_s=self._stop_deadline_s) if has_sagas else None
+            )
+            async with run_loops(self._consumers, self._relay, self._saga_worker):
                 yield self
 
     def _needs_relay(self, only: Collection[str] | None, loops: Collection[str]) -> bool:
@@ -386,6 +424,29 @@ class App:
         """Iterate over the answers to *request*; as :meth:`StreamingRequestMediator.stream`, and as :meth:`send`."""
         self._check_started()
         return self._streams.stream(request)
+
+    def stream_saga(
+        self, context: Ctx, *, saga_id: uuid.UUID | None = None, saga: type[Saga[Any]] | None = None
+    ) -> AsyncGenerator[SagaStepResult[Ctx, Any], None]:
+        """Run a saga, and iterate over what its steps bring; as :meth:`SagaMediator.stream`, and as :meth:`send`."""
+        return self._started_sagas().stream(context, saga_id, saga=saga)
+
+    async def start_saga(
+        self, context: SagaContext, *, saga_id: uuid.UUID | None = None, saga: type[Saga[Any]] | None = None
+    ) -> uuid.UUID:
+        """
+        Make a saga durable, and leave it to the workers of ``running()``, here or elsewhere.
+
+        Inside the handling of a message, it is started if and when that is committed. Else as
+        :meth:`SagaMediator.start`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            AppNotStarted: Outside the block.
+        """
+        return await self._started_sagas().start(context, saga_id, saga=saga)
 
     def publish(self, event: Event) -> Coroutine[Any, Any, None]:
         """
@@ -435,6 +496,48 @@ class App:
             self._bell.ring()
         if self._signal is not None:
             self._signal.ring()
+        if self._sagas is not None:
+            self._sagas.bell.ring()
+
+    def _bring_sagas(self) -> None:
+        from cqrs_core.saga.mediator import SagaMediator  # noqa: PLC0415 - see __init__
+        from cqrs_core.saga.saga_map import SagaMap  # noqa: PLC0415 - as above
+
+        self._saga_map = SagaMap()
+        if self._is_started or self._is_starting:
+            self._saga_map.freeze()  # whoever binds now is told that it is too late
+        self._sagas = SagaMediator(
+            self._saga_map,
+            self._source,
+            self._emitter,
+            self._find_saga_storage,
+            publisher=_LazyPublisher(self._publish),
+            write=self._write,
+            on_enqueued=self._on_enqueued,
+            guards=self._guards,
+            units=self._units,
+            options=self._saga_options,
+            clock=self._clock,
+            name=self.name,
+        )
+
+    def _find_saga_storage(self) -> SagaStorage:
+        if not self._units.are_used:
+            from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415 - see __init__
+
+            return MemorySagaStorage(clock=self._clock)
+        storage: Any = self._units.storage
+        if getattr(storage, "sagas", None) is None:
+            raise SagasNotKept(type(storage))
+        found: SagaStorage = storage.sagas
+        return found
+
+    def _started_sagas(self) -> SagaMediator:
+        self._check_started()
+        if self._sagas is None:
+            self._bring_sagas()
+        assert self._sagas is not None, "brought just now"  # noqa: S101 - for type checkers
+        return self._sagas
 
     def _write(self, event: Event) -> Sequence[Envelope]:
         return self._needed_traffic().envelopes(event)

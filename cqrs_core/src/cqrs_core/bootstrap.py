@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 
     from cqrs_core.breaker import CircuitBreaker
     from cqrs_core.broker import Broker
+    from cqrs_core.clock import Clock
     from cqrs_core.container import Container
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware, StreamMiddleware
+    from cqrs_core.saga.mediator import SagaMediator
+    from cqrs_core.saga.options import SagaOptions
+    from cqrs_core.saga.saga_map import SagaMap
+    from cqrs_core.saga.storage import SagaStorage
 
     FillRequests = Callable[[RequestMap], object]
     FillEvents = Callable[[EventMap], object]
@@ -175,6 +180,73 @@ def bootstrap_events(
         guards=guards,
     )
     mediator = EventMediator(source, emitter, startup=startup)
+    wire(emitter, mediator)
+    return mediator
+
+
+def bootstrap_sagas(
+    di_container: Container | None = None,
+    *,
+    message_broker: Broker | Publisher | None = None,
+    event_middlewares: Iterable[EventMiddleware] | None = None,
+    sagas_mapper: Callable[[SagaMap], object] | None = None,
+    domain_events_mapper: FillEvents | None = None,
+    saga_storage: SagaStorage | None = None,
+    on_startup: OnStartup | None = None,
+    max_concurrent_event_handlers: int = 1,
+    concurrent_event_handle_enable: bool = False,
+    max_event_depth: int = 32,
+    polymorphic: bool = False,
+    options: SagaOptions | None = None,
+    clock: Clock | None = None,
+) -> SagaMediator:
+    """
+    Build a mediator for sagas.
+
+    Args:
+        di_container: As for :func:`bootstrap`, as are those that are not named here.
+        message_broker: Takes the notifications of steps, when a step is durable: at most once.
+        sagas_mapper: Is called with the map of sagas.
+        saga_storage: Where sagas are kept; in the memory of this process unless given.
+        options: How they are driven.
+        clock: Measures leases, delays and deadlines.
+
+    Raises:
+        WiringError: With everything that is wrong with the bindings, all at once.
+    """
+    # A program without sagas pays nothing for them.
+    from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415
+    from cqrs_core.saga.mediator import SagaMediator  # noqa: PLC0415
+    from cqrs_core.saga.saga_map import SagaMap  # noqa: PLC0415
+
+    startup = _startup(on_startup)
+    source = HandlerSource(di_container)
+    guards = Guards(clock=clock, open_breaker=open_breaker)
+    publisher = _publisher(message_broker)
+    emitter = EventEmitter(
+        _filled(EventMap(), domain_events_mapper),
+        source,
+        publisher=publisher,
+        middlewares=event_middlewares or (),
+        max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
+        max_event_depth=max_event_depth,
+        is_polymorphic=polymorphic,
+        guards=guards,
+    )
+    saga_map = SagaMap()
+    if sagas_mapper is not None:
+        sagas_mapper(saga_map)
+    mediator = SagaMediator(
+        saga_map,
+        source,
+        emitter,
+        MemorySagaStorage() if saga_storage is None else saga_storage,
+        publisher=publisher,
+        startup=startup,
+        guards=guards,
+        options=options,
+        clock=guards.clock,
+    )
     wire(emitter, mediator)
     return mediator
 

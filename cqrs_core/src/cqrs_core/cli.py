@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
     plugins.add_argument("--json", action="store_true", help="write JSON, for programs")
     run = commands.add_parser("run", help="run the loops of an App until SIGINT or SIGTERM; a second one ends at once")
     run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
-    run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas, such as consumers")
+    run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas: consumers, relay, sagas")
     add_storage_commands(commands.add_parser)
     add_deadletter_commands(commands.add_parser)
     options = parser.parse_args(arguments)

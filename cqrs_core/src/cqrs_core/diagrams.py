@@ -53,33 +53,33 @@ class CoRMermaid:
         names = distinct_names(link.handler for link in self._links)
         lines = ["sequenceDiagram", "    participant C as Mediator"]
         lines += [f"    participant H{at} as {names[link.handler]}" for at, link in enumerate(self._links, 1)]
-        lines.append(f"    C->>H1: handle({_declared(self._links[0].request, 'request')})")
+        lines.append(f"    C->>H1: handle({declared(self._links[0].request, 'request')})")
         ends: list[str] = []
         for at, link in enumerate(self._links, 1):
             indent, caller = "    " * at, f"H{at - 1}" if at > 1 else "C"
             is_last = at == len(self._links)
             lines.append(f"{indent}alt {names[link.handler]} answers")
-            lines.append(f"{indent}    H{at}-->>{caller}: {_declared(link.response, 'response')}")
+            lines.append(f"{indent}    H{at}-->>{caller}: {declared(link.response, 'response')}")
             lines.append(f"{indent}else {'does not' if is_last else 'passes it on'}")
             if not is_last:
-                lines.append(f"{indent}    H{at}->>H{at + 1}: next({_declared(self._links[at].request, 'request')})")
+                lines.append(f"{indent}    H{at}->>H{at + 1}: next({declared(self._links[at].request, 'request')})")
             returned = "None" if is_last else f"what H{at + 1} returned"
             ends[:0] = [f"{indent}    H{at}-->>{caller}: {returned}", f"{indent}end"]
         return "\n".join(lines + ends)
 
     def class_diagram(self) -> str:
         """Draw the classes: handlers, what they derive from and who is next; their messages with their fields."""
-        handlers = _numbered("H", (cls for link in self._links for cls in filter(_is_link, link.handler.__mro__)))
-        messages = _numbered("M", (m for link in self._links for m in (*_shown(link.request), *_shown(link.response))))
+        handlers = numbered("H", (cls for link in self._links for cls in filter(_is_link, link.handler.__mro__)))
+        messages = numbered("M", (m for link in self._links for m in (*shown(link.request), *shown(link.response))))
         names = distinct_names([*handlers, *messages])
         lines = ["classDiagram"]
         methods = ["+handle(request) response | None", "+next(request) response | None"]
-        lines += _box("class CORRequestHandler", ["<<abstract>>", "+events: list[Event]", *methods])
+        lines += class_box("class CORRequestHandler", ["<<abstract>>", "+events: list[Event]", *methods])
         for handler, box in handlers.items():
-            lines += _box(f'class {box}["{names[handler]}"]', [_signature(handler)])
+            lines += class_box(f'class {box}["{names[handler]}"]', [_signature(handler)])
         for message, box in messages.items():
-            fields = [f"+{escape(name)}: {_declared(tp, 'Any')}" for name, tp in fields_of(message).items()]
-            lines += _box(f'class {box}["{names[message]}"]', fields)
+            fields = [f"+{escape(name)}: {declared(tp, 'Any')}" for name, tp in fields_of(message).items()]
+            lines += class_box(f'class {box}["{names[message]}"]', fields)
         lines += [f"    {arrow}" for arrow in dict.fromkeys(self._arrows(handlers, messages))]
         return "\n".join(lines)
 
@@ -91,9 +91,9 @@ class CoRMermaid:
         for link, follower in pairwise(self._links):
             yield f"{handlers[link.handler]} --> {handlers[follower.handler]} : next"
         for link in self._links:
-            for request in _shown(link.request):
+            for request in shown(link.request):
                 yield f"{handlers[link.handler]} ..> {messages[request]} : handles"
-            for response in _shown(link.response):
+            for response in shown(link.response):
                 yield f"{handlers[link.handler]} ..> {messages[response]} : answers"
 
 
@@ -190,30 +190,31 @@ def _parameter(handler: type, index: int) -> Any:  # noqa: ANN401 - as above
     return MISSING if isinstance(found, TypeVar) else found
 
 
-def _declared(tp: Any, otherwise: str) -> str:  # noqa: ANN401 - as above
+def declared(tp: Any, otherwise: str) -> str:  # noqa: ANN401 - as above
     """Write a type ready for the diagram, or *otherwise* where none was declared."""
     return otherwise if tp is MISSING else escape(annotation_text(tp))
 
 
 def _signature(handler: type) -> str:
     request, response = _parameter(handler, 0), _parameter(handler, 1)
-    argument = "request" if request is MISSING else f"request: {_declared(request, '')}"
+    argument = "request" if request is MISSING else f"request: {declared(request, '')}"
     answers_none = any(member in (None, type(None)) for member in union_members(response))
-    return f"+handle({argument}) {_declared(response, 'response')}{'' if answers_none else ' | None'}"
+    return f"+handle({argument}) {declared(response, 'response')}{'' if answers_none else ' | None'}"
 
 
-def _shown(declared: Any) -> list[Any]:  # noqa: ANN401 - as above
+def shown(tp: Any) -> list[Any]:  # noqa: ANN401 - as above
     """The classes of an annotation that deserve a box of their own: those that are not Python's."""
-    classes = [member for member in union_members(declared) if isinstance(get_origin(member) or member, type)]
+    classes = [member for member in union_members(tp) if isinstance(get_origin(member) or member, type)]
     return [cls for cls in classes if (get_origin(cls) or cls).__module__ not in ("builtins", "typing")]
 
 
-def _numbered(letter: str, classes: Iterable[Any]) -> dict[Any, str]:
+def numbered(letter: str, classes: Iterable[Any]) -> dict[Any, str]:
     """Give each class the name by which the diagram's own text refers to it; those that users see may be anything."""
     return {cls: f"{letter}{at}" for at, cls in enumerate(dict.fromkeys(classes), 1)}
 
 
-def _box(heading: str, members: Sequence[str]) -> list[str]:
+def class_box(heading: str, members: Sequence[str]) -> list[str]:
+    """Draw one class of a class diagram."""
     if not members:
         return [f"    {heading}"]
     return [f"    {heading} {{", *(f"        {member}" for member in members), "    }"]

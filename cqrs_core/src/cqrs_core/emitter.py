@@ -272,18 +272,46 @@ class EventEmitter:
         """
         await self._emit_all(events, resolve, None, is_arrival=True)
 
+    async def handle_and_keep(self, events: Sequence[Event], resolve: Resolve | None = None) -> Sequence[Event]:
+        """
+        Take *events* that a step of a saga emitted to their handlers, and give back what is to leave the process.
+
+        Nothing of that is published: whoever calls keeps it with the step.
+
+        Raises:
+            EventHandlersFailed: As for :meth:`emit`.
+        """
+        if resolve is None and self._needs_scope:
+            async with self._source.resolving() as opened:
+                return await self.handle_and_keep(events, opened)
+        kept: list[Event] = []
+        await self._emit_all(events, resolve or self._resolve, None, keep=kept)
+        return kept
+
     async def _emit_all(
-        self, events: Sequence[Event], resolve: Resolve, response: object, *, is_arrival: bool = False
+        self,
+        events: Sequence[Event],
+        resolve: Resolve,
+        response: object,
+        *,
+        is_arrival: bool = False,
+        keep: list[Event] | None = None,
     ) -> None:
         outcome: Outcome | None = None
         for event in events:
             plan = self._plans.get(type(event)) or self._plan(type(event))
             outcome = await plan(event, None, resolve, outcome, None, None)
         if outcome is not None:
-            await self._follow_up(outcome, resolve, response, is_arrival=is_arrival)
+            await self._follow_up(outcome, resolve, response, is_arrival=is_arrival, keep=keep)
 
     async def _follow_up(
-        self, outcome: Outcome, resolve: Resolve, response: object, *, is_arrival: bool = False
+        self,
+        outcome: Outcome,
+        resolve: Resolve,
+        response: object,
+        *,
+        is_arrival: bool = False,
+        keep: list[Event] | None = None,
     ) -> None:
         """Handle, level by level, what events have led to; then publish, and then tell what went wrong."""
         unit = self._units.current(Event) if self._has_units else None
@@ -300,7 +328,9 @@ class EventEmitter:
             chain = chain_of(type(outcome.emitted[0]), outcome.causes[0])
             outcome.errors.append(EventCascadeTooDeep(chain, self._max_depth))
         # What arrived and failed comes again, and would be published again; nothing else is tried twice.
-        if unit is not None or not (outcome.errors and is_arrival):
+        if keep is not None:
+            keep.extend(outcome.published)
+        elif unit is not None or not (outcome.errors and is_arrival):
             await self._publish(outcome)
         if outcome.errors and unit is not None:
             # Nothing has been kept yet. What the policy puts up with was undone, and told, where it happened.

@@ -89,6 +89,10 @@ class OpenUnit:
         self.work.enqueue(envelopes)
         self._has_enqueued = True
 
+    def tell_when_committed(self) -> None:
+        """Call those who wait for the outbox, or for sagas, after the commit, though nothing is enqueued."""
+        self._has_enqueued = True
+
     def check_open(self) -> None:
         """
         Refuse what comes too late.

@@ -7,6 +7,7 @@ asyncio and trio are both served. Neither is imported here before it is needed: 
 
 from __future__ import annotations
 
+from cqrs_core.concurrency.background import start_later
 from cqrs_core.concurrency.cancel_scope import CancelScope, move_on_after, open_cancel_scope
 from cqrs_core.concurrency.cancellations import as_failure, watched
 from cqrs_core.concurrency.loops import Gate, current_task, sleep
@@ -28,5 +29,6 @@ __all__ = [
     "run_shielded",
     "run_within",
     "sleep",
+    "start_later",
     "watched",
 ]

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import abc
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency.cancellations import ask_to_end, asked_to_end, take_back
 from cqrs_core.concurrency.loops import running_trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
-class CancelScope:
+class CancelScope(abc.ABC):
     """A block that can be ended from outside; see :func:`open_cancel_scope`."""
 
-    def __init__(self, end: Callable[[], None]) -> None:
-        self._end = end
-        self.is_cancelled = False
+    is_cancelled = False
 
     def cancel(self) -> None:
         """End the block where it next awaits, without an error; to be called while it is open, and from its loop."""
@@ -25,29 +24,57 @@ class CancelScope:
             self.is_cancelled = True
             self._end()
 
+    @abc.abstractmethod
+    def _end(self) -> None: ...
 
-@contextmanager
-def open_cancel_scope() -> Iterator[CancelScope]:
-    """Open a block that others may end; it costs little, and starts no task."""
+    @abc.abstractmethod
+    def __enter__(self) -> CancelScope: ...
+
+    @abc.abstractmethod
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> bool | None: ...
+
+
+def open_cancel_scope() -> CancelScope:
+    """Open a block that others may end, by ``with``; it costs little, and starts no task."""
     trio = running_trio()
-    if trio is not None:
-        with trio.CancelScope() as inner:
-            yield CancelScope(inner.cancel)
-        return
-    import asyncio  # noqa: PLC0415 - it is running, so this costs a look-up
+    return _AsyncioScope() if trio is None else _TrioScope(trio.CancelScope())
 
-    owner = asyncio.current_task()
-    asked_before = asked_to_end(owner)
-    scope = CancelScope(lambda: ask_to_end(owner))
-    try:
-        yield scope
-    except BaseException as error:
-        is_own = scope.is_cancelled and take_back(owner) <= asked_before
-        if not (is_own and isinstance(error, asyncio.CancelledError)):
-            raise
-    else:
-        if scope.is_cancelled:
-            take_back(owner)
+
+class _TrioScope(CancelScope):
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - of trio, which the core does not import
+        self._inner = inner
+
+    def _end(self) -> None:
+        self._inner.cancel()
+
+    def __enter__(self) -> CancelScope:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(self, *about: object) -> bool | None:
+        answer: bool | None = self._inner.__exit__(*about)
+        return answer
+
+
+class _AsyncioScope(CancelScope):
+    # Not by @contextmanager: it is opened around every step of a saga, and that would cost more than the rest of it.
+    def _end(self) -> None:
+        ask_to_end(self._owner)
+
+    def __enter__(self) -> CancelScope:
+        import asyncio  # noqa: PLC0415 - it is running, so this costs a look-up
+
+        self._owner = asyncio.current_task()
+        self._asked_before = asked_to_end(self._owner)
+        return self
+
+    def __exit__(self, error_type: object, error: BaseException | None, traceback: object) -> bool:
+        if not self.is_cancelled:
+            return False
+        import asyncio  # noqa: PLC0415 - as above
+
+        is_own = take_back(self._owner) <= self._asked_before
+        return is_own and isinstance(error, asyncio.CancelledError)
 
 
 @contextmanager
@@ -56,15 +83,15 @@ def move_on_after(seconds: float) -> Iterator[CancelScope]:
     trio = running_trio()
     if trio is not None:
         with trio.move_on_after(seconds) as inner:
-            scope = CancelScope(inner.cancel)
+            scope = _TrioScope(inner)
             yield scope
         scope.is_cancelled = inner.cancelled_caught
         return
     import asyncio  # noqa: PLC0415 - as above
 
-    with open_cancel_scope() as scope:
-        timer = asyncio.get_running_loop().call_later(seconds, scope.cancel)
+    with open_cancel_scope() as opened:
+        timer = asyncio.get_running_loop().call_later(seconds, opened.cancel)
         try:
-            yield scope
+            yield opened
         finally:
             timer.cancel()

@@ -139,14 +139,14 @@ class StreamInsideUnit(CqrsError, RuntimeError):
     A stream was begun inside a unit of work, which commits as a whole and cannot hand out items meanwhile.
 
     Attributes:
-        request_type: The class of the request.
+        request_type: The class of the request, or of the context of a saga.
     """
 
-    def __init__(self, request_type: type) -> None:
+    def __init__(self, request_type: type, cure: str = "Emit an event, or send a command that is no stream.") -> None:
         self.request_type = request_type
         super().__init__(
             f"{name_of(request_type)} cannot be streamed inside the handling of another message: each item is "
-            "committed before it is handed out. Emit an event, or send a command that is no stream."
+            f"committed before it is handed out. {cure}"
         )
 
 

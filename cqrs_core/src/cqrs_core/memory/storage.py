@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.clock import Clock
     from cqrs_core.inbox import Inbox
+    from cqrs_core.memory.sagas import MemorySagaStorage
     from cqrs_core.outbox_keeper import OutboxKeeper
 
 _MAX_MESSAGE_BYTES = 1_048_576
@@ -23,7 +25,7 @@ _MAX_MESSAGE_BYTES = 1_048_576
 
 class MemoryStorage:
     """
-    Keeps an outbox and an inbox in one process, and no business data: a :class:`cqrs_core.storage.Storage`.
+    Keeps an outbox, an inbox and sagas in one process, and no business data: a :class:`cqrs_core.storage.Storage`.
 
     For tests, and to begin with: events leave when the command that has emitted them is committed, and a message that
     comes twice is handled once. What relays have given up is in ``outbox.dead``. When the last of those that started it
@@ -54,6 +56,7 @@ class MemoryStorage:
         self.outbox = self._outbox = MemoryOutbox(clock, max_message_bytes=max_message_bytes)
         self.outbox_keeper = MemoryOutboxKeeper(self.outbox.records, self.outbox.slots, clock)
         self.inbox = self._inbox = MemoryInbox(clock)
+        self._clock = clock
         self._starts = 0
 
     @classmethod
@@ -68,6 +71,13 @@ class MemoryStorage:
             raise InvalidOption("address", address, "'memory://' and no more: it is nowhere but in this process")
         return cls(max_message_bytes=max_message_bytes)
 
+    @cached_property
+    def sagas(self) -> MemorySagaStorage:
+        """Sagas, whose messages are kept in the outbox; a program without sagas does not pay for them."""
+        from cqrs_core.memory.sagas import MemorySagaStorage  # noqa: PLC0415 - see above
+
+        return MemorySagaStorage(clock=self._clock, outbox=self._outbox)
+
     async def start(self) -> None:
         """As :meth:`cqrs_core.storage.Storage.start`; several may start it, each stops it once."""
         self._starts += 1
@@ -78,6 +88,8 @@ class MemoryStorage:
         if not self._starts:
             self._outbox.forget()
             self._inbox.forget()
+            if "sagas" in self.__dict__:
+                self.sagas.forget()
 
     def unit_of_work(self, taken: object = None) -> MemoryUnitOfWork:  # noqa: ARG002 - it takes nothing
         """

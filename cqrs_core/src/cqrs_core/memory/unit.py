@@ -9,7 +9,7 @@ from cqrs_core.errors import NotProvided
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from cqrs_core.envelope import Envelope
     from cqrs_core.memory.claims import Receipt
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cqrs_core.memory.outbox import MemoryOutbox
 
 T = TypeVar("T")
+
+
+def _agree() -> None:
+    """For what may be done whatever has happened meanwhile."""
 
 
 class MemoryUnitOfWork:
@@ -31,11 +35,23 @@ class MemoryUnitOfWork:
         self._inbox = inbox
         self._envelopes: list[Envelope] = []
         self._receipts: list[Receipt] = []
+        #: What sagas have written within the unit: what checks once more that it may be, and what does it.
+        self._changes: list[tuple[Callable[[], object], Callable[[], object]]] = []
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is anything to commit: an envelope, or a message that it has accepted."""
-        return bool(self._envelopes or self._receipts)
+        """Whether there is anything to commit: an envelope, a message that it has accepted, a saga."""
+        return bool(self._envelopes or self._receipts or self._changes)
+
+    def on_commit(self, do: Callable[[], object], check: Callable[[], object] = _agree) -> None:
+        """
+        Have something done with the commit, or not at all.
+
+        Args:
+            do: It must not fail.
+            check: Raises if it must not be done by then; nothing of the unit is kept in that case.
+        """
+        self._changes.append((check, do))
 
     def get(self, wanted: type[T]) -> T:
         """
@@ -71,33 +87,38 @@ class MemoryUnitOfWork:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """As :meth:`cqrs_core.unit_of_work.UnitOfWork.savepoint`."""
-        envelopes, receipts = len(self._envelopes), len(self._receipts)
+        before = len(self._envelopes), len(self._receipts), len(self._changes)
         try:
             yield
         except BaseException:
-            self._undo(envelopes, receipts)
+            self._undo(*before)
             raise
 
     async def flush(self) -> None:
         """Do nothing: what waits to be written can be written only when it is committed."""
 
     async def commit(self) -> None:
-        """As :meth:`cqrs_core.unit_of_work.UnitOfWork.commit`; it neither waits nor fails."""
+        """As :meth:`cqrs_core.unit_of_work.UnitOfWork.commit`; it does not wait, and fails only for a saga."""
+        for check, _ in self._changes:
+            check()
         self._outbox.keep(self._envelopes)
         self._inbox.keep(self._receipts)
-        self._envelopes, self._receipts = [], []
+        for _, do in self._changes:
+            do()
+        self._envelopes, self._receipts, self._changes = [], [], []
 
     async def rollback(self) -> None:
         """As :meth:`cqrs_core.unit_of_work.UnitOfWork.rollback`."""
-        self._undo(0, 0)
+        self._undo(0, 0, 0)
 
     async def close(self) -> None:
         """As :meth:`cqrs_core.unit_of_work.UnitOfWork.close`."""
-        self._undo(0, 0)
+        self._undo(0, 0, 0)
 
-    def _undo(self, envelopes: int, receipts: int) -> None:
-        """Forget what was added to the first so many envelopes and receipts."""
+    def _undo(self, envelopes: int, receipts: int, changes: int) -> None:
+        """Forget what was added to the first so many envelopes, receipts and changes."""
         del self._envelopes[envelopes:]
+        del self._changes[changes:]
         undone = self._receipts[receipts:]
         del self._receipts[receipts:]
         self._inbox.release(undone)

@@ -8,7 +8,7 @@ ends the waiting when there is something to do, and :mod:`.figures` tells those 
 
 from __future__ import annotations
 
-from cqrs_core.relay.bell import Bell
+from cqrs_core.bell import Bell
 from cqrs_core.relay.figures import METRICS
 from cqrs_core.relay.loop import OutboxRelay
 from cqrs_core.relay.options import OnDead, RelayOptions

@@ -7,11 +7,11 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cqrs_core.bell import Bell
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, as_failure, open_task_group, run_all, run_shielded, run_within
 from cqrs_core.errors import StorageUnavailable
-from cqrs_core.relay.bell import Bell
 from cqrs_core.relay.figures import Figures
 from cqrs_core.relay.options import OUTAGE, RelayOptions
 from cqrs_core.relay.parking import Parking

@@ -80,7 +80,7 @@ class Guards:
             primary = retried(primary, retry, self.clock)
         if rules is None or fallback is None:
             return primary
-        breaker = self._breaker_of(policies)
+        breaker = self.breaker_of(policies)
         if breaker is not None:
             primary = through_breaker(primary, breaker, circuit)
         if retry is not None:
@@ -100,13 +100,14 @@ class Guards:
             primary = retried_stream(primary, retry, self.clock)
         if rules is None or fallback is None:
             return primary
-        breaker = self._breaker_of(policies)
+        breaker = self.breaker_of(policies)
         if breaker is not None:
             primary = stream_through_breaker(primary, breaker, circuit)
         if retry is not None:
             fallback = retried_stream(fallback, retry, self.clock)
         return stream_with_fallback(primary, fallback, rules, circuit)
 
-    def _breaker_of(self, policies: Policies) -> CircuitBreaker | None:
+    def breaker_of(self, policies: Policies) -> CircuitBreaker | None:
+        """Give the breaker of *policies*, if they have one; one that they name was opened by :meth:`problems`."""
         given = policies.rules.circuit_breaker if policies.rules is not None else None
         return self._opened[given] if isinstance(given, str) else given

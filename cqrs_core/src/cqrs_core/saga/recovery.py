@@ -1,0 +1,242 @@
+"""Goes on with sagas that their drivers have left: takes them, and checks that they can be run here."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cqrs_core.clock import SystemClock
+from cqrs_core.emitter import EventEmitter
+from cqrs_core.errors import InvalidOption, SagaNotClaimable, SagaNotFound, SagaUnrunnable
+from cqrs_core.maps import EventMap
+from cqrs_core.resilience import RetryPolicy
+from cqrs_core.resilience.guards import Guards
+from cqrs_core.saga.definition import definition_of
+from cqrs_core.saga.engine import SagaEngine, raise_stored
+from cqrs_core.saga.leases import Lease
+from cqrs_core.saga.log import Branch, SagaAction, SagaStatus, SagaStepStatus, still_done
+from cqrs_core.saga.plan import Happened, follow
+from cqrs_core.saga.publishing import Publishing
+from cqrs_core.saga.run import Run, error_text
+from cqrs_core.saga.runnable import RunnableSagas
+from cqrs_core.saga.storage import SagaWrite
+from cqrs_core.units import Units
+from cqrs_core.wiring import HandlerSource, wire
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Sequence
+
+    from cqrs_core.container import Container
+    from cqrs_core.saga.definition import Saga
+    from cqrs_core.saga.log import SagaLogEntry
+    from cqrs_core.saga.runnable import RunnableSaga
+    from cqrs_core.saga.storage import SagaRecord, SagaStorage
+
+logger = logging.getLogger(__name__)
+
+#: How often a saga may be claimed without a step getting done: one that kills its workers must not do so for ever.
+MAX_CLAIMS = 5
+_OFTEN = "it was claimed {} times without a step getting done: as a rule, the step"
+#: What cannot be run here is left to others for a while, who may have the version that can.
+_POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
+
+
+class Recovery:
+    """Takes sagas that are due."""
+
+    def __init__(self, engine: SagaEngine, *, max_claims: int = MAX_CLAIMS, is_patient: bool = True) -> None:
+        """
+        Take what it needs.
+
+        Args:
+            engine: Drives them.
+            max_claims: How often one may be claimed without getting on.
+            is_patient: Whether what cannot be run here is left to others at first, before it is suspended.
+        """
+        self._engine = engine
+        self._max_claims = max_claims
+        self._is_patient = is_patient
+
+    async def take(self, saga: RunnableSaga, saga_id: uuid.UUID) -> Run | None:
+        """
+        Take one saga, whoever wants it.
+
+        Returns:
+            ``None``: it is completed, and there is nothing to do.
+
+        Raises:
+            SagaNotFound: There is none.
+            SagaNotClaimable: Somebody drives it, or it is not due.
+            SagaFailed: It has failed before, and is undone.
+            SagaSuspended: It waits for a person.
+            SagaUnrunnable: As for :meth:`claim`.
+        """
+        run = await self.claim(saga, saga_id)
+        if run is not None:
+            return run
+        stored = await self._engine.storage.load(saga_id)
+        if stored is None:
+            raise SagaNotFound(saga_id)
+        if stored.status.is_live:
+            problem = f"{stored.owner or 'nobody'} has it until {stored.wake_at}."
+            if stored.name != saga.definition.name:
+                problem = f"it is a {stored.name}, and no {saga.definition.name}."
+            raise SagaNotClaimable(saga_id, problem)
+        raise_stored(stored)
+        return None
+
+    async def claim(self, saga: RunnableSaga, saga_id: uuid.UUID) -> Run | None:
+        """
+        Take one saga, if it is due; ``None``: it is not.
+
+        Raises:
+            SagaUnrunnable: It cannot be run here, and was let go, or suspended.
+        """
+        engine = self._engine
+        asked_at = engine.clock.monotonic()
+        lease_s = engine.heartbeat.lease_s
+        names = [saga.definition.name]
+        taken = await engine.storage.claim(owner=engine.new_owner(), lease_s=lease_s, saga_id=saga_id, names=names)
+        return await self.resume(saga, taken[0], asked_at) if taken else None
+
+    async def resume(self, saga: RunnableSaga, record: SagaRecord, asked_at: float) -> Run:
+        """
+        Make a saga that was claimed ready to be driven.
+
+        Args:
+            asked_at: When it was asked for, as the clock's ``monotonic`` has it.
+
+        Raises:
+            SagaUnrunnable: It cannot be run here; it was let go for others, and if that was often enough, suspended.
+        """
+        lease = Lease(record.id, record.fence, asked_at, self._engine.heartbeat.lease_s)
+        run = Run(record.id, saga, lease, record.version, record.standing, None, record.context)
+        run.claims = record.claims
+        try:
+            if record.claims > self._max_claims:
+                raise SagaUnrunnable(record.id, f"{_OFTEN.format(record.claims)} {record.step_id!r} ends its process.")
+            await self._fit(run, record)
+        except SagaUnrunnable as error:
+            await self._give_up(run, record, error.reason)
+            raise
+        self._engine.heartbeat.hold(lease)
+        return run
+
+    async def _fit(self, run: Run, record: SagaRecord) -> None:
+        """Fill *run* from what is stored, or say why this program cannot go on with it."""
+        form, definition = run.saga.form, run.saga.definition
+        try:
+            run.context = form.decode(record.context)
+            run.unknown = form.unknown(run.context, record.context)
+        except Exception as error:
+            raise SagaUnrunnable(record.id, f"its context does not fit its class: {error_text(error)}") from error
+        history = await self._engine.storage.get_step_history(record.id)
+        run.done = still_done(history)
+        if record.status is SagaStatus.COMPENSATING:
+            problem = _undo_problem(run, record)
+        elif record.fingerprint != definition.fingerprint:
+            problem = _change_problem(run, record, history)
+        else:
+            problem = None
+        if problem is not None:
+            raise SagaUnrunnable(record.id, problem)
+
+    async def _give_up(self, run: Run, record: SagaRecord, reason: str) -> None:
+        """Let others try it, after a while; if that was often enough, let it wait for a person."""
+        # It was claimed, and nothing of it was begun.
+        standing = record.standing._replace(attempt=record.attempt - 1)
+        delay_s = _POSTPONED.delay_after(record.claims)
+        if record.claims >= self._max_claims or not self._is_patient:
+            logger.error("The saga %s waits for a person: %s", record.id, reason)
+            standing = follow(standing, Happened.GAVE_UP, run.saga.kinds)
+        else:
+            logger.warning("The saga %s is left to others for %.0f s: %s", record.id, delay_s, reason)
+        journal = self._engine.journal
+        await journal.release(
+            run, standing, step_id=record.step_id, delay_s=delay_s, claims=record.claims, error=reason
+        )
+
+    async def suspend_orphan(self, record: SagaRecord) -> None:
+        """Let a saga wait for a person that was claimed, and whose name nobody has been running for long."""
+        standing = follow(record.standing._replace(attempt=record.attempt - 1), Happened.GAVE_UP, ())
+        reason = f"no program that is running has a saga of its name, {record.name!r}."
+        logger.error("The saga %s waits for a person: %s", record.id, reason)
+        write = SagaWrite(
+            record.id, record.fence, record.version, standing, record.step_id, record.claims, error=reason
+        )
+        await self._engine.storage.write(write)
+
+
+def _undo_problem(run: Run, record: SagaRecord) -> str | None:
+    if record.cursor != len(run.done):
+        return f"{record.cursor} steps are to be undone, and its history has {len(run.done)}."
+    missing = [done.step_id for done in run.done if run.saga.undoing(done) is None]
+    return f"nothing here undoes {', '.join(missing)}: keep what does in retired_steps." if missing else None
+
+
+def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry]) -> str | None:
+    """Take a saga over that another version of its class has begun, or tell why that cannot be."""
+    saga, definition = run.saga, run.saga.definition
+    acted = list(dict.fromkeys(entry.step_id for entry in history if _is_acted(entry)))
+    # The claim has counted one attempt: if there was another before, the step at work may have been begun.
+    problem = definition.misfit(acted, record.step_id if record.attempt > 1 else None)
+    if problem is not None:
+        return f"its definition has changed: {problem}."
+    cursor = sum(not definition.is_retired(step_id) for step_id in acted)
+    if cursor == len(saga.steps):
+        return f"its definition has changed: it has done all that {definition.name} has to do."
+    lost = [done.step_id for done in run.done if definition.must_be_undone(done.step_id) and saga.undoing(done) is None]
+    if lost or (record.branch is not Branch.PRIMARY and saga.steps[cursor].fallback is None):
+        return f"its definition has changed: the fallback of {', '.join(lost) or record.step_id} is gone."
+    run.standing = run.standing._replace(cursor=cursor)
+    run.fingerprint = definition.fingerprint
+    return None
+
+
+def _is_acted(entry: SagaLogEntry) -> bool:
+    return entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
+
+
+async def recover_saga(
+    saga: Saga[Any] | type[Saga[Any]],
+    saga_id: uuid.UUID,
+    context_builder: Callable[[dict[str, Any]], Any] | type[Any] | None = None,
+    container: Container | None = None,
+    storage: SagaStorage | None = None,
+    *,
+    event_emitter: EventEmitter | None = None,
+) -> None:
+    """
+    Go on with a saga that its driver has left, to its end: forward, or backward if it had turned round.
+
+    For programs that recover by hand, as those of python-cqrs; an App does it by itself inside ``running()``.
+
+    Args:
+        saga: The saga, or its class.
+        saga_id: Under which it is stored.
+        context_builder: The class of its context, or what makes one of a dict; that of the saga unless given.
+        container: Makes the handlers.
+        storage: Where it is stored.
+        event_emitter: Takes the events of its steps to their handlers; unless given, none has any.
+
+    Raises:
+        SagaNotFound: There is no such saga.
+        SagaNotClaimable: Somebody drives it, or nobody may.
+        SagaUnrunnable: It does not fit *saga*, and is suspended now.
+        SagaFailed: Everything is undone.
+        SagaSuspended: A person is waited for.
+        Exception: What the step raised for which everything was undone.
+    """
+    if storage is None:
+        raise InvalidOption("storage", storage, "where the saga is stored")
+    source = HandlerSource(container)
+    emitter = event_emitter or EventEmitter(EventMap(), source)
+    wire(emitter)
+    clock = SystemClock()
+    build = None if isinstance(context_builder, type) else context_builder
+    runnable = RunnableSagas(source, emitter, Units(source), Guards(clock=clock)).make(definition_of(saga), build)
+    engine = SagaEngine(storage, Publishing(None), clock=clock)
+    recovery = Recovery(engine, is_patient=False)
+    async for _ in engine.stream(lambda: recovery.take(runnable, saga_id)):
+        pass

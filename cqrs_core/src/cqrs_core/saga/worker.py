@@ -1,0 +1,216 @@
+"""The loop that goes on with sagas that are due: new ones, and those that their drivers have left."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cqrs_core.bell import Bell
+from cqrs_core.concurrency import open_task_group
+from cqrs_core.errors import SagaFenced, SagaUnrunnable, StorageUnavailable
+from cqrs_core.resilience import RetryPolicy
+from cqrs_core.saga.log import SagaStatus
+from cqrs_core.saga.options import SagaOptions
+from cqrs_core.saga.recovery import Recovery
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from cqrs_core.concurrency import Gate, TaskGroup
+    from cqrs_core.saga.engine import SagaEngine
+    from cqrs_core.saga.run import Run
+    from cqrs_core.saga.runnable import RunnableSaga
+    from cqrs_core.saga.storage import SagaRecord
+
+logger = logging.getLogger(__name__)
+
+_OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
+#: How often to look for sagas that nobody here can run: they have waited for long already.
+_ORPHANS_EVERY_S = 60.0
+
+
+class SagaRecoveryWorker:
+    """
+    Drives sagas that are due, of the names that it knows. Any number of workers share them; each saga has one driver.
+
+    Attributes:
+        counts: How many were ``claimed``, ``completed``, ``failed``, ``suspended`` and ``left``.
+    """
+
+    def __init__(
+        self,
+        engine: SagaEngine,
+        sagas: Mapping[str, RunnableSaga],
+        *,
+        options: SagaOptions | None = None,
+        stop_deadline_s: float = 30.0,
+        bell: Bell | None = None,
+    ) -> None:
+        """
+        Get ready; nothing is claimed yet.
+
+        Args:
+            engine: Drives them.
+            sagas: Those that can be run, by their names.
+            options: How.
+            stop_deadline_s: Seconds that steps under way have to end in when the worker stops.
+            bell: Rung by those who have made a saga due in this process.
+        """
+        from collections import Counter  # noqa: PLC0415 - only who has sagas needs it
+
+        self.counts: Counter[str] = Counter()
+        self._engine = engine
+        self._sagas = sagas
+        self._options = options or SagaOptions()
+        self._stop_deadline_s = stop_deadline_s
+        self._bell = bell or Bell()
+        self._recovery = Recovery(engine, max_claims=self._options.max_claims)
+        self._driven = 0
+        self._orphans_at = -math.inf
+        longest = 1.2 * self._options.poll_s
+        # A fifth more or less: workers that were started together do not come together for ever.
+        self._pause = RetryPolicy(delay_s=longest, max_delay_s=longest, jitter=1 / 3)
+
+    async def run(self, stopping: Gate) -> None:
+        """
+        Drive sagas until *stopping* is opened; then let each end the step that it is at, and leave it to others.
+
+        What has not ended in time is cancelled, and left to others as well; they take that step for one in doubt.
+
+        Raises:
+            Exception: The storage broke in a way that it does not declare.
+        """
+        self._engine.has_worker = True
+        try:
+            async with open_task_group() as tasks:
+                tasks.start(partial(self._stop, stopping, tasks.cancel))
+                await self._work(stopping, tasks)
+                while self._driven:
+                    await self._bell.wait(self._options.poll_s, self._engine.clock)
+                tasks.cancel()
+        finally:
+            self._engine.has_worker = False
+
+    async def run_once(self) -> int:
+        """
+        Drive everything that is due, to its end: for tests, and for programs that are started now and then.
+
+        Returns:
+            How many sagas were driven.
+
+        Raises:
+            StorageUnavailable: They cannot be claimed.
+        """
+        driven = 0
+        while records := await self._claim(1):
+            driven += len(records)
+            for record, asked_at in records:
+                await self._drive(record, asked_at, None)
+        return driven
+
+    async def _work(self, stopping: Gate, tasks: TaskGroup) -> None:
+        failures = 0
+        while not stopping.is_open:
+            free = self._options.max_concurrent - self._driven
+            try:
+                records = await self._claim(free) if free else []
+                await self._suspend_orphans()
+            except StorageUnavailable as error:
+                failures += 1
+                delay_s = _OUTAGE.delay_after(failures)
+                logger.warning("Sagas cannot be claimed: %s Trying again in %.1f s.", error, delay_s)
+                await self._bell.wait(delay_s, self._engine.clock)
+                continue
+            failures = 0
+            for record, asked_at in records:
+                self._driven += 1
+                tasks.start(partial(self._drive_and_count, record, asked_at, stopping))
+            if len(records) < free or not free:
+                await self._bell.wait(self._pause.delay_after(1), self._engine.clock)
+
+    async def _claim(self, limit: int) -> list[tuple[SagaRecord, float]]:
+        engine = self._engine
+        asked_at = engine.clock.monotonic()
+        claimed = await engine.storage.claim(
+            owner=engine.new_owner(), lease_s=engine.heartbeat.lease_s, limit=limit, names=list(self._sagas)
+        )
+        self.counts["claimed"] += len(claimed)
+        return [(record, asked_at) for record in claimed]
+
+    async def _suspend_orphans(self) -> None:
+        engine, now = self._engine, self._engine.clock.monotonic()
+        if now < self._orphans_at:
+            return
+        self._orphans_at = now + _ORPHANS_EVERY_S
+        orphans = await engine.storage.claim(
+            owner=engine.new_owner(),
+            lease_s=engine.heartbeat.lease_s,
+            overdue_s=self._options.orphans_after_s,
+        )
+        for record in orphans:
+            self._orphans_at = now  # there may be more
+            if record.name in self._sagas:
+                await self._drive(record, now, None)
+            else:
+                await self._recovery.suspend_orphan(record)
+                self.counts["suspended"] += 1
+
+    async def _drive_and_count(self, record: SagaRecord, asked_at: float, stopping: Gate) -> None:
+        try:
+            await self._drive(record, asked_at, stopping)
+        finally:
+            self._driven -= 1
+            self._bell.ring()  # there is room for another
+
+    async def _drive(self, record: SagaRecord, asked_at: float, stopping: Gate | None) -> None:
+        try:
+            run = await self._recovery.resume(self._sagas[record.name], record, asked_at)
+        except SagaUnrunnable:
+            self.counts["left"] += 1  # said already
+            return
+        except (SagaFenced, StorageUnavailable) as error:
+            logger.warning("A saga that was claimed is left until its lease runs out: %s", error)
+            return
+        try:
+            async with aclosing(self._engine.stream(_giving(run))) as results:
+                async for _ in results:
+                    if stopping is not None and stopping.is_open:
+                        break
+        except Exception as error:  # noqa: BLE001 - what became of the saga tells how bad it is
+            self._tell(run, error)
+        self.counts[_COUNTED.get(run.standing.status, "left")] += 1
+
+    @staticmethod
+    def _tell(run: Run, error: Exception) -> None:
+        about = {"saga_id": str(run.id)}
+        if run.standing.status is SagaStatus.FAILED:
+            logger.debug("A saga has failed, and is undone: %s", type(error).__qualname__, extra=about)
+        elif run.standing.status is SagaStatus.SUSPENDED:
+            logger.warning("A saga waits for a person.", exc_info=error, extra=about)
+        else:
+            logger.warning("A saga is left to whoever claims it next.", exc_info=error, extra=about)
+
+    async def _stop(self, stopping: Gate, cancel: Callable[[], None]) -> None:
+        await stopping.wait()
+        self._bell.ring()
+        await self._engine.clock.sleep(self._stop_deadline_s)
+        logger.warning("Steps of sagas did not end in time; they are in doubt, and whoever takes them over knows it.")
+        cancel()
+
+
+_COUNTED = {
+    SagaStatus.COMPLETED: "completed",
+    SagaStatus.FAILED: "failed",
+    SagaStatus.SUSPENDED: "suspended",
+}
+
+
+def _giving(run: Run) -> Callable[[], Awaitable[Run]]:
+    async def give() -> Run:
+        return run
+
+    return give

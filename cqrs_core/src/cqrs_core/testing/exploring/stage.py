@@ -1,0 +1,320 @@
+"""Plays one schedule: a new world, a new storage, and as many lives of a worker as it takes."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections import Counter, defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cqrs_core.concurrency import open_cancel_scope, open_task_group
+from cqrs_core.emitter import EventEmitter
+from cqrs_core.envelope import ID
+from cqrs_core.errors import CqrsError
+from cqrs_core.maps import EventMap
+from cqrs_core.memory import MemoryStorage
+from cqrs_core.outgoing import OutgoingEvents
+from cqrs_core.resilience.guards import Guards
+from cqrs_core.saga.engine import LEASE_S, SagaEngine
+from cqrs_core.saga.leases import Heartbeat, Lease
+from cqrs_core.saga.log import Branch, SagaStepStatus
+from cqrs_core.saga.publishing import Publishing
+from cqrs_core.saga.recovery import Recovery
+from cqrs_core.saga.run import Run
+from cqrs_core.saga.runnable import RunnableSagas
+from cqrs_core.testing.clock import VirtualClock
+from cqrs_core.testing.exploring.incarnation import Died, Incarnation, MortalStorage, living
+from cqrs_core.testing.exploring.ledger import Ledger, SideId
+from cqrs_core.testing.exploring.schedule import Played
+from cqrs_core.units import Units
+from cqrs_core.wiring import HandlerSource, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cqrs_core.messages import Event
+    from cqrs_core.saga.attempt import Attempt
+    from cqrs_core.saga.current import CurrentStep
+    from cqrs_core.saga.definition import Definition, Side, StepDefinition
+    from cqrs_core.saga.runnable import RunnableSaga, RunnableSide
+    from cqrs_core.saga.steps import SagaContext
+    from cqrs_core.testing.exploring.schedule import Schedule
+
+#: How often workers look for the saga: more often than anything that goes wrong here needs it.
+_PASSES = 6
+_SAGA_ID = uuid.UUID(int=9)
+
+
+class Refused(Exception):
+    """A service has said no: nothing was done."""
+
+
+class Lost(TimeoutError):
+    """A service has done what it was asked, and its answer did not come."""
+
+
+class Down(Exception):
+    """A service that undoes does not work."""
+
+
+class Stage:
+    """Where a saga is played, again and again, each time from the beginning."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        *,
+        context: Callable[[], SagaContext],
+        world: Callable[[], Any] | None,
+        events: Callable[[EventMap], object] | None,
+        check: Callable[[Any, Played], object] | None,
+        refuses_late_acts: bool,
+    ) -> None:
+        """
+        Take what :func:`explore` was given.
+
+        Args:
+            definition: Of the saga.
+            context: As for :func:`explore`; so are the others.
+        """
+        self._definition = definition
+        self._context = context
+        self._world = world
+        self._events = events
+        self._check = check
+        self._refuses_late_acts = refuses_late_acts
+        #: Without a world to be made anew, it is put together once.
+        self._saga = self._build(None) if world is None else None
+        self._play: _Play
+
+    async def play(self, schedule: Schedule) -> Played:
+        """Play one schedule."""
+        world = None if self._world is None else self._world()
+        saga = self._saga or self._build(container_of(world))
+        play = self._play = _Play(saga, schedule, refuses_late_acts=self._refuses_late_acts)
+        await play.run(self._context())
+        played = await play.judge()
+        if self._check is not None and played.was_reached:
+            try:
+                self._check(world, played)
+            except AssertionError as error:
+                played.violations.append(f"check: {error}")
+        return played
+
+    def _build(self, container: Any) -> RunnableSaga:  # noqa: ANN401 - of any kind
+        """Put the saga together, with what watches it."""
+        clock = VirtualClock(jumps=True)
+        source = HandlerSource(container)
+        event_map = EventMap()
+        if self._events is not None:
+            self._events(event_map)
+        emitter = EventEmitter(event_map, source)
+        wire(emitter)
+        watched = _Watched(self._call, source, emitter, Units(source), Guards(clock=clock))
+        return watched.make(self._definition)
+
+    async def _call(self, *given: Any) -> Any:  # noqa: ANN401 - as it is there
+        return await self._play.call(*given)
+
+
+def container_of(world: Any) -> Any:  # noqa: ANN401 - whatever the program has
+    """Give the container of a world: itself, or what it has as such."""
+    return world if world is None or callable(getattr(world, "resolve", None)) else getattr(world, "container", None)
+
+
+class _StillHeart(Heartbeat):
+    """Lets time pass by hand."""
+
+    def hold(self, lease: Lease) -> None:
+        """Renew nothing: nobody else comes before the time is put forward."""
+
+    def let_go(self, lease: Lease) -> None:
+        """Do nothing."""
+
+
+class _Play:
+    """One play."""
+
+    def __init__(self, saga: RunnableSaga, schedule: Schedule, *, refuses_late_acts: bool) -> None:
+        self._saga = saga
+        self._schedule = schedule
+        self._refuses_late_acts = refuses_late_acts
+        self._clock = VirtualClock(jumps=True)
+        self._memory = MemoryStorage(clock=self._clock)
+        self._ledger = Ledger(saga.definition)
+        self._storage = MortalStorage(self._memory.sagas, is_durable=schedule.is_durable, on_write=self._ledger.written)
+        self._played = Played(schedule, _SAGA_ID)
+        self._calls: Counter[str] = Counter()
+        #: What handlers themselves have raised.
+        self.raised: list[Exception] = []
+        #: By side and action, for each attempt that returned: the ids of the messages that it wants sent.
+        self._emitted: dict[tuple[SideId, str], list[frozenset[str]]] = defaultdict(list)
+        self._outgoing = OutgoingEvents("explore", clock=self._clock)
+
+    # The play itself --------------------------------------------------------------------------------------------------
+
+    async def run(self, context: SagaContext) -> None:
+        """Let a worker begin, and others go on as often as it takes."""
+        schedule, trace = self._schedule, self._played.trace
+        at = None if schedule.mode in ("none", "repeat") else schedule.at
+        does = {"double_crash": "crash"}.get(schedule.mode, schedule.mode)
+        first = Incarnation("first", at=at, does=does, trace=trace)
+        engine = self._engine()
+
+        async def begin() -> Run | None:
+            run = await engine.begin(self._saga, context, _SAGA_ID)
+            return run if isinstance(run, Run) else None
+
+        async with open_task_group() as tasks:
+            tasks.start(partial(self._live, first, partial(_drain, engine, begin)))
+            await first.paused.wait()
+            if schedule.mode == "zombie" and first.was_reached:
+                await self._recover(trace)
+            first.resumed.open()
+        second = await self._recover(trace)
+        self._played.was_reached = (at is None or first.was_reached) and (
+            schedule.mode != "double_crash" or (second is not None and second.was_reached)
+        )
+
+    def _engine(self) -> SagaEngine:
+        heart = _StillHeart(self._storage, lease_s=LEASE_S, clock=self._clock)
+        publishing = Publishing(None, self._outgoing.envelopes)
+        return SagaEngine(self._storage, publishing, clock=self._clock, heartbeat=heart)
+
+    async def _recover(self, trace: list[str]) -> Incarnation | None:
+        """Let one worker after the other come, until nobody has to any more; gives the first."""
+        first: Incarnation | None = None
+        for number in range(1, _PASSES + 1):
+            record = await self._memory.sagas.load(_SAGA_ID)
+            if record is None or not record.status.is_live:
+                break
+            await self._clock.advance(LEASE_S + 1)
+            at = self._schedule.then if self._schedule.mode == "double_crash" and first is None else None
+            life = Incarnation(f"worker {number}", at=at, trace=trace)
+            first = first or life
+            engine = self._engine()
+            take = partial(Recovery(engine, is_patient=False).take, self._saga, _SAGA_ID)
+            async with open_task_group() as tasks:
+                tasks.start(partial(self._live, life, partial(_drain, engine, take)))
+        return first
+
+    async def _live(self, life: Incarnation, work: Callable[[], Awaitable[None]]) -> None:
+        living.set(life)
+        try:
+            with open_cancel_scope() as life.scope:
+                await work()
+        except (Died, Refused, Lost, Down, CqrsError):
+            pass  # what became of the saga is stored
+        except Exception as error:  # noqa: BLE001 - of the saga's own steps, or a fault of the engine
+            if not any(error is raised for raised in self.raised):
+                self._ledger.violations.append(f"A driver raised {type(error).__name__}: {error}")
+        finally:
+            life.paused.open()
+
+    # What the watched steps do ----------------------------------------------------------------------------------------
+
+    async def call(self, side: SideId, attempt: Attempt, context: Any, current: CurrentStep) -> Any:  # noqa: ANN401 - as it is there
+        """Make one attempt at a step, or at undoing one, with what is to go wrong in it."""
+        is_act = current.action.value == "act"
+        label = f"{'act' if is_act else 'undo'} {side_name(side)}"
+        life = living.get()
+        before = life.was_reached
+        await life.point(f"{label} begins")
+        self._calls[label] += 1
+        # One that stood still just here could not know what has happened meanwhile.
+        stood_here = life.was_reached and not before
+        await self._judge(side, current, is_act=is_act, could_know=not stood_here)
+        fault = self._schedule.faults.get(label)
+        if fault == "refused" or (fault == "refused_later" and self._calls[label] > 1):
+            raise Refused(f"{label} was refused")
+        if fault == "fails" or (fault == "fails_once" and self._calls[label] == 1):
+            raise Down(f"{label} does not work")
+        if is_act and self._refuses_late_acts and self._ledger.refuses(side):
+            raise Refused(f"{label} comes after it was undone")
+        outcome = await self._called(attempt, context, current)
+        if is_act:
+            self._ledger.done(side, is_late=not self._refuses_late_acts)
+        else:
+            self._ledger.undone(side)
+        ids = frozenset(envelope.headers[ID] for event in outcome[1] for envelope in self._outgoing.envelopes(event))
+        self._emitted[side, current.action.value].append(ids)
+        await life.point(f"{label} has taken effect")
+        if fault == "lost":
+            current.has_returned = False  # for the engine, the handler itself has raised
+            raise Lost(f"the answer to {label} did not come")
+        return outcome
+
+    async def _called(self, attempt: Attempt, context: Any, current: CurrentStep) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as there
+        try:
+            if self._schedule.mode == "repeat":
+                await attempt(copy.deepcopy(context), current)
+            return await attempt(context, current)
+        except Exception as error:
+            self.raised.append(error)
+            raise
+
+    async def _judge(self, side: SideId, current: CurrentStep, *, is_act: bool, could_know: bool) -> None:
+        storage = self._memory.sagas
+        record = await storage.load(_SAGA_ID)
+        owns = record is not None and record.fence == current.fence
+        if not owns and could_know and record is not None:
+            what = f"{current.action} {side_name(side)}"
+            self._ledger.violations.append(f"Promise 4: {what} is begun by a driver that lost the saga before.")
+        if is_act:
+            history = await storage.get_step_history(_SAGA_ID)
+            self._ledger.acts(side, current.idempotency_key, record, history, owns=owns)
+        else:
+            self._ledger.undoes(side, current.idempotency_key, record, owns=owns)
+
+    # The end ----------------------------------------------------------------------------------------------------------
+
+    async def judge(self) -> Played:
+        """Tell what came of it."""
+        played, storage, schedule = self._played, self._memory.sagas, self._schedule
+        played.record = await storage.load(_SAGA_ID)
+        played.history = await storage.get_step_history(_SAGA_ID)
+        may_be_stuck = "fails" in schedule.faults.values()
+        self._ledger.ended(played.record, played.history, may_be_stuck=may_be_stuck)
+        self._judge_messages([sent.envelope.headers[ID] for sent in await self._memory.outbox.pending(limit=10_000)])
+        played.violations = list(dict.fromkeys(self._ledger.violations))
+        return played
+
+    def _judge_messages(self, sent: Sequence[str]) -> None:
+        if len(set(sent)) < len(sent):
+            self._ledger.violations.append("Promise 7: a message is sent twice.")
+        completed = Counter(
+            (SideId(entry.step_id, entry.branch), entry.action.value)
+            for entry in self._played.history
+            if entry.status is SagaStepStatus.COMPLETED
+        )
+        for (side, action), attempts in self._emitted.items():
+            kept = [ids for ids in attempts if ids & set(sent)]
+            expected = completed[side, action] if any(attempts) else 0
+            if len(kept) != expected or any(ids - set(sent) for ids in kept):
+                what = f"{action} {side_name(side)} is durable {expected} times"
+                self._ledger.violations.append(f"Promise 7: {what}, and {len(kept)} attempts have sent their messages.")
+
+
+class _Watched(RunnableSagas):
+    """Puts what watches around every step."""
+
+    def __init__(self, call: Callable[..., Awaitable[Any]], *parts: Any) -> None:  # noqa: ANN401 - as there
+        super().__init__(*parts)
+        self._call = call
+
+    def side(self, step: StepDefinition, side: Side) -> RunnableSide:
+        """Put one side together, with what watches it."""
+        made, known = super().side(step, side), SideId(step.id, side.branch)
+        call = self._call
+        return made._replace(act=partial(call, known, made.act), undo=partial(call, known, made.undo))
+
+
+async def _drain(engine: SagaEngine, begin: Callable[[], Awaitable[Run | None]]) -> None:
+    async for _ in engine.stream(begin):
+        pass
+
+
+def side_name(side: SideId) -> str:
+    """Name a side in schedules: by the id of its step, and whether it is the fallback."""
+    return side.step_id if side.branch is Branch.PRIMARY else f"{side.step_id} fallback"

@@ -1,0 +1,484 @@
+"""The suite for storages of sagas finds what is wrong with one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cqrs_core.clock import SystemClock
+from cqrs_core.concurrency import sleep
+from cqrs_core.envelope import Envelope
+from cqrs_core.memory import MemoryStorage
+from cqrs_core.memory.sagas import MemorySagaStorage
+from cqrs_core.saga.log import SagaLogEntry, SagaStatus
+from cqrs_core.saga.storage import NewSaga, SagaChange, SagaQuery, SagaRecord, SagaWrite
+from cqrs_core.testing.conformance import SagaStorageConformance
+from cqrs_core.unit_of_work import UnitOfWork
+
+# Storages with one fault each -----------------------------------------------------------------------------------------
+
+
+class Right(MemorySagaStorage):
+    """Nothing is wrong with it; what is, is in its subclasses."""
+
+    def row(self, saga_id: uuid.UUID) -> Any:
+        return self._rows.get(saga_id)
+
+    def rows(self) -> list[Any]:
+        return list(self._rows.values())
+
+
+class StartsAnew(Right):
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        self._rows.pop(new.id, None)
+        return await super().start(new, within=within)
+
+
+class TellsTheOwnerOfAStart(Right):
+    """It takes its own repetition for somebody else's saga."""
+
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        row = self.row(new.id)
+        return await super().start(new, within=within) if row is None else row.record()
+
+
+class LooksAndThenStarts(Right):
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        is_new = self.row(new.id) is None
+        await sleep(0)
+        if is_new:
+            self._rows.pop(new.id, None)
+        return await super().start(new, within=within)
+
+
+class ForgetsTheInput(Right):
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        existing = await super().start(new, within=within)
+        if (row := self.row(new.id)) is not None:
+            row.input_hash = ""
+        return existing
+
+
+class WritesWhatIsNotThere(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        if self.row(write.saga_id) is not None:
+            await super().write(write, within=within)
+
+
+class RemembersWhatNeverWas(Right):
+    async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
+        row = self.row(saga_id)
+        saga_id = next(iter(self.rows())).id if row is None else saga_id
+        return await super().get_step_history(saga_id)
+
+
+class StartsOutsideTheUnit(Right):
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        return await super().start(new)
+
+
+class BeginsWhatIsPending(Right):
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        existing = await super().start(new, within=within)
+        row = self.row(new.id)
+        if row is not None and row.version == 1:
+            row.standing = row.standing._replace(attempt=1)
+        return existing
+
+
+class LooksAtNoFence(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        row = self.row(write.saga_id)
+        fence, version = (write.fence, write.version) if row is None else (row.fence, row.version)
+        await super().write(write._replace(fence=fence, version=version), within=within)
+
+
+class LooksAtNoVersion(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        row = self.row(write.saga_id)
+        await super().write(write if row is None else write._replace(version=row.version), within=within)
+
+
+class RefusesARepetition(Right):
+    def _guarded(self, write: SagaWrite) -> Any:
+        row = super()._guarded(write)
+        if row is None:
+            super()._guarded(write._replace(version=-5))
+        return row
+
+
+class TakesAnyWriteForARepetition(Right):
+    def _guarded(self, write: SagaWrite) -> Any:
+        row = self.row(write.saga_id)
+        if row is not None and (row.fence, row.version) == (write.fence, write.version + 1):
+            return None
+        return super()._guarded(write)
+
+
+class WritesTheHistoryFirst(Right):
+    """What is refused is in the history all the same."""
+
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        row = self.row(write.saga_id)
+        if row is not None:
+            row.add(write.log, self._clock.now())
+        await super().write(write._replace(log=()), within=within)
+
+
+class SendsFirst(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        if self._outbox is not None:
+            self._outbox.keep(write.envelopes)
+        await super().write(write._replace(envelopes=()), within=within)
+
+
+class WritesOutsideTheUnit(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        await super().write(write)
+
+
+class ForgetsTheMessages(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        await super().write(write._replace(envelopes=()), within=within)
+
+
+class Applies(Right):
+    def _apply(self, row: Any, write: SagaWrite) -> None:
+        before = {name: getattr(row, name) for name in ("context", "error", "owner", "wake_at", "fingerprint")}
+        super()._apply(row, write)
+        self.spoil(row, write, before)
+
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None: ...
+
+
+class EmptiesWhatIsLeftOut(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.error = write.error
+
+
+class KeepsTheOldContext(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.context = before["context"]
+
+
+class KeepsTheOldFingerprint(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.fingerprint = before["fingerprint"]
+
+
+class RenewsWithEachWrite(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        if row.wake_at is not None and write.wake_in_s is None:
+            row.wake_at += timedelta(seconds=1)
+
+
+class LengthensNoLease(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        if not write.is_released and row.wake_at is not None:
+            row.wake_at = before["wake_at"]
+
+
+class LetsTheOwnerStay(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.owner = before["owner"]
+
+
+class LeavesWhatHasEndedDue(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.wake_at = row.wake_at or self._clock.now()
+
+
+class ForgetsTheDirection(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.standing = row.standing._replace(suspended_from=None)
+
+
+class CountsTheFenceUp(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.fence += 1
+
+
+class KeepsTheClaims(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.claims = 1
+
+
+class TellsTheHistoryBackwards(Right):
+    async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
+        return tuple(reversed(await super().get_step_history(saga_id)))
+
+
+class TiesTheHistory(Right):
+    async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
+        return [entry._replace(seq=1) for entry in await super().get_step_history(saga_id)]
+
+
+class Claims(Right):
+    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
+        return await super().claim(**self.spoiled(options))
+
+    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options
+
+
+class ClaimsMoreThanAskedFor(Claims):
+    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "limit": 100}
+
+
+class ClaimsAnyName(Claims):
+    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "names": None}
+
+
+class TakesNoNamesForAny(Claims):
+    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "names": options.get("names") or None}
+
+
+class ClaimsWhatHasJustBecomeDue(Claims):
+    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {**options, "overdue_s": 0.0}
+
+
+class ClaimsWhateverIsLive(Claims):
+    def _due(self, overdue_s: float) -> list[Any]:
+        return [row for row in self._going.values() if row.standing.status.is_live]
+
+
+class ClaimsTheYoungestFirst(Claims):
+    def _due(self, overdue_s: float) -> list[Any]:
+        return list(reversed(super()._due(overdue_s)))
+
+
+class ClaimsOnceForEachWorker(Claims):
+    """It looks, and takes when others have looked too."""
+
+    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
+        before = {row.id: row.wake_at for row in self._due(0.0)[: options.get("limit", 1)]}
+        await sleep(0)
+        for row in self.rows():
+            if row.id in before and options.get("saga_id") is None:
+                row.wake_at = before[row.id]
+        return await super().claim(**options)
+
+
+class Counts(Claims):
+    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
+        taken = await super().claim(**options)
+        for record in taken:
+            self.spoil(self.row(record.id))
+        return [self.row(record.id).record() for record in taken]
+
+    def spoil(self, row: Any) -> None: ...
+
+
+class CountsNoFence(Counts):
+    def spoil(self, row: Any) -> None:
+        row.fence -= 1
+
+
+class CountsNoClaim(Counts):
+    def spoil(self, row: Any) -> None:
+        row.claims = 0
+
+
+class CountsNoAttempt(Counts):
+    def spoil(self, row: Any) -> None:
+        row.standing = row.standing._replace(attempt=1)
+
+
+class GoesForwardAgain(Counts):
+    """The worst of all: whoever claims a saga that was turned round takes it forward."""
+
+    def spoil(self, row: Any) -> None:
+        row.standing = row.standing._replace(status=SagaStatus.RUNNING)
+
+
+class Renews(Right):
+    async def renew(self, held: Collection[tuple[uuid.UUID, int]], *, lease_s: float) -> Collection[uuid.UUID]:
+        return self.spoiled(held, await super().renew(held, lease_s=lease_s))
+
+    def spoiled(self, held: Collection[tuple[uuid.UUID, int]], lost: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+        return lost
+
+
+class TellsNothingOfWhatIsLost(Renews):
+    def spoiled(self, held: Collection[tuple[uuid.UUID, int]], lost: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+        return ()
+
+
+class CountsVersionsUpWhenRenewing(Renews):
+    def spoiled(self, held: Collection[tuple[uuid.UUID, int]], lost: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+        for saga_id, _ in held:
+            if saga_id not in lost:
+                self.row(saga_id).version += 1
+        return lost
+
+
+class RenewsTheFirstAlone(Renews):
+    async def renew(self, held: Collection[tuple[uuid.UUID, int]], *, lease_s: float) -> Collection[uuid.UUID]:
+        return await super().renew(list(held)[:1], lease_s=lease_s)
+
+
+class FindsEverything(Right):
+    async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
+        return await super().find(SagaQuery())
+
+
+class ChangesWhateverThereIs(Right):
+    async def change(self, change: SagaChange) -> SagaRecord:
+        row = self.row(change.saga_id)
+        return await super().change(change if row is None else change._replace(version=row.version))
+
+
+class LeavesTheDriverItsFence(Right):
+    async def change(self, change: SagaChange) -> SagaRecord:
+        record = await super().change(change)
+        self.row(record.id).fence -= 1
+        self.row(record.id).version -= 1
+        return record
+
+
+class PurgesWhatWaits(Right):
+    async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
+        gone = await super().purge(older_than, limit=limit)
+        if not older_than:
+            self._going.clear()
+            self._rows.clear()
+        return gone
+
+
+class PurgesTheYoung(Right):
+    async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
+        gone = len(self._ended)
+        for row in self._ended:
+            del self._rows[row.id]
+        self._ended.clear()
+        return gone
+
+
+FAULTS = [
+    StartsAnew,
+    TellsTheOwnerOfAStart,
+    LooksAndThenStarts,
+    ForgetsTheInput,
+    WritesWhatIsNotThere,
+    RemembersWhatNeverWas,
+    StartsOutsideTheUnit,
+    BeginsWhatIsPending,
+    LooksAtNoFence,
+    LooksAtNoVersion,
+    RefusesARepetition,
+    TakesAnyWriteForARepetition,
+    WritesTheHistoryFirst,
+    SendsFirst,
+    WritesOutsideTheUnit,
+    ForgetsTheMessages,
+    EmptiesWhatIsLeftOut,
+    KeepsTheOldContext,
+    KeepsTheOldFingerprint,
+    RenewsWithEachWrite,
+    LengthensNoLease,
+    LetsTheOwnerStay,
+    LeavesWhatHasEndedDue,
+    ForgetsTheDirection,
+    CountsTheFenceUp,
+    KeepsTheClaims,
+    TellsTheHistoryBackwards,
+    TiesTheHistory,
+    ClaimsMoreThanAskedFor,
+    ClaimsAnyName,
+    TakesNoNamesForAny,
+    ClaimsWhatHasJustBecomeDue,
+    ClaimsWhateverIsLive,
+    ClaimsTheYoungestFirst,
+    ClaimsOnceForEachWorker,
+    CountsNoFence,
+    CountsNoClaim,
+    CountsNoAttempt,
+    GoesForwardAgain,
+    TellsNothingOfWhatIsLost,
+    CountsVersionsUpWhenRenewing,
+    RenewsTheFirstAlone,
+    FindsEverything,
+    ChangesWhateverThereIs,
+    LeavesTheDriverItsFence,
+    PurgesWhatWaits,
+    PurgesTheYoung,
+]
+
+
+class AdjustedClock(SystemClock):
+    ahead = timedelta(0)
+
+    def now(self) -> Any:
+        return super().now() + self.ahead
+
+
+class Suite(SagaStorageConformance):
+    """The suite as an author would have it, for a storage of any of these classes."""
+
+    __test__ = False
+    has_units = True
+    deadline_s = 0.2
+
+    def __init__(self, storage_class: type[Right]) -> None:
+        self.storage_class = storage_class
+
+    @asynccontextmanager
+    async def open_storage(self) -> AsyncIterator[Any]:
+        self.clock = AdjustedClock()
+        self.storage = MemoryStorage(clock=self.clock)
+        await self.storage.start()
+        self.storage.sagas = self.storage_class(clock=self.clock, outbox=self.storage.outbox)
+        yield self.storage.sagas
+
+    @asynccontextmanager
+    async def open_unit(self, storage: Any) -> AsyncIterator[UnitOfWork]:
+        unit = self.storage.unit_of_work()
+        yield unit
+        await unit.close()
+
+    async def sent(self, storage: Any) -> Sequence[Envelope]:
+        return [record.envelope for record in await self.storage.outbox.pending()]
+
+    async def pass_time(self, storage: Any, seconds: float) -> None:
+        self.clock.ahead += timedelta(seconds=seconds)
+
+
+CHECKS = [name for name in dir(SagaStorageConformance) if name.startswith("test_")]
+
+
+@cache
+def failing(storage_class: type[Right]) -> list[str]:
+    """Tell which checks a storage of that class fails."""
+    failed: list[str] = []
+    for name in CHECKS:
+        try:
+            getattr(Suite(storage_class), name)("asyncio")
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever a fault leads to
+            failed.append(name)
+    return failed
+
+
+def test_a_right_storage_passes() -> None:
+    assert [] == failing(Right)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(fault: type[Right]) -> None:
+    assert failing(fault)
+
+
+def test_every_check_finds_something() -> None:
+    """A check that no fault fails proves nothing."""
+    found = {name for fault in FAULTS for name in failing(fault)}
+
+    assert set() == set(CHECKS) - found
