@@ -67,9 +67,10 @@ def is_ready(server: Server) -> bool:
         with connection.makefile("rb") as reply:
             while (kind := reply.read(1)) in {b"R", b"S", b"N"}:
                 _body(reply)
-            # Anything else is an error: it starts up, recovers, shuts down, or is none of ours.
-            served_by = int.from_bytes(_body(reply)[:4], "big") if kind == b"K" else None
-    return served_by is not None and parent(served_by) == server.pid
+            if kind != b"K":
+                return False  # it starts up, recovers, shuts down, or is none of ours
+            # While the connection is open: the process that serves it ends with it.
+            return parent(int.from_bytes(_body(reply)[:4], "big")) == server.pid
 
 
 def _body(reply: BinaryIO) -> bytes:
