@@ -17,7 +17,8 @@ class Storage(Protocol):
     Makes units of work, and looks after what they have written. What an author writes.
 
     ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
-    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``.
+    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``; and ``sagas``, a
+    :class:`cqrs_core.saga.storage.SagaStorage` over the same database, for Apps that have some.
     """
 
     @property
