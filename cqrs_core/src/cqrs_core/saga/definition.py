@@ -178,6 +178,8 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
         problems.append("It has no steps: list them in `steps`.")
     if not (isinstance(context_type, type) and issubclass(context_type, SagaContext)):
         problems.append("Its context is not said: derive from Saga[YourContext], and YourContext from SagaContext.")
+    elif "__dataclass_fields__" not in vars(context_type):  # of its own: SagaContext has some, which are none
+        problems.append(f"Its context, {name_of(context_type)}, is no dataclass: let it make no instances of its own.")
     if problems:
         raise InvalidSaga(cls, problems)
     steps = tuple(_step_of(given) for given in cls.steps)
