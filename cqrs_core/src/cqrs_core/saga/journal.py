@@ -10,7 +10,8 @@ from cqrs_core.saga.run import with_done
 from cqrs_core.saga.storage import SagaWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from typing import Any
 
     from cqrs_core.clock import Clock
     from cqrs_core.envelope import Envelope
@@ -44,7 +45,7 @@ class Journal:
         self._heartbeat = heartbeat
         self._clock = clock
 
-    async def note(
+    def note(
         self,
         run: Run,
         standing: Standing,
@@ -54,7 +55,7 @@ class Journal:
         *,
         done: list[Done] | None = None,
         error: str | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """
         Make it durable that *run* stands there, and lengthen its lease if half of that is over.
 
@@ -72,9 +73,9 @@ class Journal:
         step_id = run.saga.step_at_work(standing)
         log = () if record is None else (record,)
         done = run.done if done is None else done
-        await self._note(run, done, standing, step_id, log, context, envelopes, error=error)
+        return self._note(run, done, standing, step_id, log, context, envelopes, error=error)
 
-    async def note_step(
+    def note_step(
         self,
         run: Run,
         record: LogRecord,
@@ -83,7 +84,7 @@ class Journal:
         done: Done,
         *,
         within: UnitOfWork | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """
         Make it durable that the step at work is done.
 
@@ -97,7 +98,7 @@ class Journal:
         """
         standing, step_id = run.saga.after[run.standing.cursor]
         all_done = with_done(run.done, done)
-        await self._note(run, all_done, standing, step_id, (record,), context, envelopes, within=within)
+        return self._note(run, all_done, standing, step_id, (record,), context, envelopes, within=within)
 
     async def _note(  # noqa: PLR0917 - as above
         self,
