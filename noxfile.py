@@ -1,7 +1,7 @@
 """
 What is checked, and how: `nox` runs it, `nox -s tests-3.12 -- tests/core -k scope` a part of it.
 
-`bench` and `demo_kills` take long, and run only if they are named.
+`bench`, `demo_kills` and `explore_sagas` take long, and run only if they are named.
 
 Sessions without a version in their name run on the Python that runs nox.
 """
@@ -281,6 +281,14 @@ def demo_kills(session: nox.Session) -> None:
     # Such a test takes minutes, and is no hang.
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
     session.run("pytest", "tests/examples/test_shop_killed.py", *options, env={"SHOP_KILLS": "long"})
+
+
+@nox.session
+def explore_sagas(session: nox.Session) -> None:
+    """Play generated sagas under every fault, with a second crash at every point; not among the default sessions."""
+    install_checkout(session, "test")
+    options = ["-o", "faulthandler_timeout=1200", *session.posargs]
+    session.run("pytest", "tests/core/testing/test_explore.py", *options, env={"SAGA_SCHEDULES": "long"})
 
 
 @nox.session

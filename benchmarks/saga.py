@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blocks import Spread, alternate, ratios, timed
-from dispatch import PEER, Result, options, table
+from dispatch import PEERS, Result, options, table
 from ours import ScopedContainer, TrivialContainer
 from peer import Peer, make_peer
 
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell the exit code."""
     chosen = options(arguments)
     rounds, seconds = (chosen.rounds, chosen.seconds) if not chosen.short else (7, 0.002)
-    peer_python = chosen.peer_python or (make_peer(chosen.make_peer, [PEER]) if chosen.make_peer else None)
+    peer_python = chosen.peer_python or (make_peer(chosen.make_peer, PEERS) if chosen.make_peer else None)
     peer = Peer(peer_python, "saga_python_cqrs.py", {}) if peer_python else None
     print(f"Python {platform.python_version()} on {platform.machine()}, {rounds} rounds of {seconds:g} s\n", flush=True)
     results, beside = measure(rounds=rounds, seconds=seconds, peer=peer)

@@ -174,7 +174,6 @@ class App:
         self._relay: OutboxRelay | None = None
         #: Made when the first saga is bound: a program that has none pays nothing for them.
         self._sagas: SagaMediator | None = None
-        self._saga_map: SagaMap | None = None
         self._saga_options = sagas
         self._saga_worker: SagaRecoveryWorker | None = None
         self._consumers: tuple[Consumer, ...] = ()
@@ -279,10 +278,7 @@ class App:
     @property
     def sagas(self) -> SagaMap:
         """Which context means which saga."""
-        if self._saga_map is None:
-            self._bring_sagas()
-        assert self._saga_map is not None, "brought just now"  # noqa: S101 - for type checkers
-        return self._saga_map
+        return self._needed_sagas().saga_map
 
     @property
     def saga_storage(self) -> SagaStorage:
@@ -499,27 +495,28 @@ class App:
         if self._sagas is not None:
             self._sagas.bell.ring()
 
-    def _bring_sagas(self) -> None:
-        from cqrs_core.saga.mediator import SagaMediator  # noqa: PLC0415 - see __init__
-        from cqrs_core.saga.saga_map import SagaMap  # noqa: PLC0415 - as above
+    def _needed_sagas(self) -> SagaMediator:
+        if self._sagas is None:
+            from cqrs_core.saga.mediator import SagaMediator  # noqa: PLC0415 - see __init__
+            from cqrs_core.saga.saga_map import SagaMap  # noqa: PLC0415 - as above
 
-        self._saga_map = SagaMap()
-        if self._is_started or self._is_starting:
-            self._saga_map.freeze()  # whoever binds now is told that it is too late
-        self._sagas = SagaMediator(
-            self._saga_map,
-            self._source,
-            self._emitter,
-            self._find_saga_storage,
-            publisher=_LazyPublisher(self._publish),
-            write=self._write,
-            on_enqueued=self._on_enqueued,
-            guards=self._guards,
-            units=self._units,
-            options=self._saga_options,
-            clock=self._clock,
-            name=self.name,
-        )
+            self._sagas = SagaMediator(
+                SagaMap(),
+                self._source,
+                self._emitter,
+                self._find_saga_storage,
+                publisher=_LazyPublisher(self._publish),
+                write=self._write,
+                on_enqueued=self._on_enqueued,
+                guards=self._guards,
+                units=self._units,
+                options=self._saga_options,
+                clock=self._clock,
+                name=self.name,
+            )
+            if self._is_started or self._is_starting:
+                self._sagas.freeze()  # whoever binds now is told that it is too late
+        return self._sagas
 
     def _find_saga_storage(self) -> SagaStorage:
         if not self._units.are_used:
@@ -534,10 +531,7 @@ class App:
 
     def _started_sagas(self) -> SagaMediator:
         self._check_started()
-        if self._sagas is None:
-            self._bring_sagas()
-        assert self._sagas is not None, "brought just now"  # noqa: S101 - for type checkers
-        return self._sagas
+        return self._needed_sagas()
 
     def _write(self, event: Event) -> Sequence[Envelope]:
         return self._needed_traffic().envelopes(event)

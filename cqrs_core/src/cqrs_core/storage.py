@@ -19,10 +19,11 @@ class Storage(Protocol):
     Makes units of work, and looks after what they have written. What an author writes.
 
     ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
-    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``, and an ``outbox_signal``, a
-    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; either may be ``None``. If its
-    outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who that is:
-    then an App runs no relay.
+    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``; an ``outbox_signal``, a
+    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; and ``sagas``, a
+    :class:`cqrs_core.saga.storage.SagaStorage` over the same database, for Apps that have some. Each may be ``None``.
+    If its outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who
+    that is: then an App runs no relay.
     """
 
     @property

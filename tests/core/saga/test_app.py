@@ -366,3 +366,78 @@ async def test_cancelled_while_a_worker_runs_a_saga_is_left_to_it(story: Any) ->
         assert SagaStatus.COMPLETED is await ended(app, saga_id)
 
     assert ["act A", "act A", "act B"] == story.events
+
+
+class Reserved(cqrs.DomainEvent):
+    order_id: str
+
+
+def reserving(story: Any) -> Any:
+    async def act(self: Any, context: Any) -> Any:
+        self.events.append(Reserved(context.order_id))
+        await story.tell("act A", context)
+        return self.result()
+
+    return story.step("A", act=act)
+
+
+async def test_handlers_of_events_share_the_unit_of_the_step_and_their_messages_ride_with_it(story: Any) -> None:
+    """What they put into the outbox by hand is committed with the unit; what they emit, with the record of the step."""
+    storage = cqrs.MemoryStorage()
+    app = app_of(story, reserving(story), storage=storage)
+
+    class Handler(cqrs.EventHandler[Reserved]):
+        async def handle(self, event: Reserved) -> None:
+            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - the unit that is open here
+            assert unit is not None
+            unit.enqueue([Envelope("by hand", b"by hand")])
+            self.events.append(sent("emitted"))
+
+    app.events.bind(Reserved, Handler)
+    async with app:
+        await run(app, story.Order())
+        kept = bodies(storage)
+
+    assert [b"by hand", b'"emitted"'] == kept
+
+
+async def test_a_handler_of_events_that_fails_rolls_the_unit_back_and_the_step_is_undone(story: Any) -> None:
+    """What it did elsewhere has been done: nobody can roll that back."""
+    storage = cqrs.MemoryStorage()
+    app = app_of(story, reserving(story), storage=storage)
+
+    class Handler(cqrs.EventHandler[Reserved]):
+        async def handle(self, event: Reserved) -> None:
+            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - as above
+            assert unit is not None
+            unit.enqueue([Envelope("by hand", b"by hand")])
+            raise ValueError("the projection is broken")
+
+    app.events.bind(Reserved, Handler)
+    async with app:
+        with pytest.raises(errors.EventHandlersFailed):
+            await run(app, story.Order())
+        kept = bodies(storage)
+
+    assert [] == kept
+    assert ["act A", "undo A"] == story.events
+
+
+async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) -> None:
+    """The worker, and whoever started the saga, are one engine."""
+    storage = cqrs.MemoryStorage()
+    app = app_of(story, reserving(story), emitting(story, "B"), storage=storage)
+    handled: list[bool] = []
+
+    class Handler(cqrs.EventHandler[Reserved]):
+        async def handle(self, event: Reserved) -> None:
+            handled.append(find_unit(app._units, Reserved) is not None)  # noqa: SLF001 - as above
+
+    app.events.bind(Reserved, Handler)
+    async with app.running(only="sagas"):
+        saga_id = await app.start_saga(story.Order())
+        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        kept = bodies(storage)
+
+    assert [True] == handled
+    assert [b'"B"'] == kept

@@ -193,6 +193,16 @@ def test_a_saga_without_steps_or_context_is_refused_when_it_is_used() -> None:
         definition_of(int)  # type: ignore[arg-type]
 
 
+def test_a_context_is_a_dataclass() -> None:
+    class ByHand(SagaContext):
+        def __init__(self, order_id: str) -> None:
+            self.order_id = order_id
+
+    saga: Any = new_class("Odd", (Saga[ByHand],), exec_body=lambda body: body.update(steps=[]))
+    with pytest.raises(InvalidSaga, match="ByHand, is no dataclass"):
+        definition_of(saga)
+
+
 class Late(Saga["Later"]):
     """A context that is written below is known when the saga is used."""
 

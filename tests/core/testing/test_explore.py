@@ -21,10 +21,10 @@ from cqrs_core.saga import plan as plans
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.current import CurrentStep
 from cqrs_core.saga.engine import SagaEngine
+from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.log import Branch, SagaAction, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, StepKind
 from cqrs_core.saga.publishing import Publishing
-from cqrs_core.saga.run import Journal
 from cqrs_core.testing import Exploration, ExplorationFailed, Played, Schedule, assert_idempotent, explore
 from cqrs_core.testing.exploring.explore import faults_of
 

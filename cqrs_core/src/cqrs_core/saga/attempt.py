@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cqrs_core.resilience.deadline import Deadline
     from cqrs_core.saga.current import CurrentStep
     from cqrs_core.units import Units
-    from cqrs_core.wiring import HandlerSource, Resolve
+    from cqrs_core.wiring import HandlerSource, OpenScope, Resolve
 
     #: Calls a handler with a context; gives what it returned, and the events that are to leave the process.
     Attempt = Callable[[Any, CurrentStep], Awaitable[tuple[Any, Sequence[Event]]]]
@@ -40,7 +40,7 @@ def step_attempt(
     if units.are_used:
         return _attempt_in_unit(call, units)
     if source.open_scope is not None:
-        return _attempt_in_scope(call, source)
+        return _attempt_in_scope(call, source, source.open_scope)
     if deadline is not None:
         return _attempt_by_resolving(call, source.resolver())
     return _attempt_at_once_by_resolving(handler_class, method, source.resolver(), emitter)
@@ -113,11 +113,19 @@ def _calling(
 
 
 def _attempt_in_scope(
-    call: Callable[[Any, CurrentStep, Resolve], Awaitable[tuple[Any, Sequence[Event]]]], source: HandlerSource
+    call: Callable[[Any, CurrentStep, Resolve], Awaitable[tuple[Any, Sequence[Event]]]],
+    source: HandlerSource,
+    open_scope: OpenScope,
 ) -> Attempt:
     async def attempt_in_scope(context: Any, current: CurrentStep) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as above
-        async with source.resolving() as resolve:
-            return await call(context, current, resolve)
+        scope = open_scope()
+        try:
+            outcome = await call(context, current, source.resolver(scope))
+        except BaseException as error:
+            await scope.aclose(error)
+            raise
+        await scope.aclose()
+        return outcome
 
     return attempt_in_scope
 

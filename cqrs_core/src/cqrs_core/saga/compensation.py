@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from cqrs_core.clock import Clock
     from cqrs_core.messages import Event
+    from cqrs_core.saga.journal import Journal
     from cqrs_core.saga.publishing import Publishing
-    from cqrs_core.saga.run import Journal, Run
+    from cqrs_core.saga.run import Run
     from cqrs_core.saga.runnable import RunnableSide
 
 logger = logging.getLogger(__name__)

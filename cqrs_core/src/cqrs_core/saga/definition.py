@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from cqrs_core.errors import InvalidSaga, UnresolvedAnnotation, name_of
-from cqrs_core.resilience import Policies, RetryPolicy
+from cqrs_core.errors import InvalidSaga, name_of
+from cqrs_core.saga.checks import saga_problems
+from cqrs_core.saga.given import argument_of, handler_of, id_of, option_of
 from cqrs_core.saga.log import Branch
 from cqrs_core.saga.plan import StepKind
-from cqrs_core.saga.steps import Ctx, Fallback, SagaContext, SagaStepHandler, Step
-from cqrs_core.type_arguments import MISSING, type_argument
+from cqrs_core.saga.steps import Ctx, Fallback, SagaContext, SagaStepHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from cqrs_core.resilience import RetryPolicy
 
 
 class Saga(Generic[Ctx]):
@@ -44,7 +44,7 @@ class Saga(Generic[Ctx]):
     def __init_subclass__(cls, **others: object) -> None:
         super().__init_subclass__(**others)
         if "steps" in vars(cls):
-            problems = list(_problems(cls, context_of(cls)))
+            problems = list(saga_problems(cls, context_of(cls)))
             if problems:
                 raise InvalidSaga(cls, problems)
 
@@ -173,11 +173,13 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
     if not (isinstance(cls, type) and issubclass(cls, Saga)):
         raise InvalidSaga(cls, [f"{name_of(saga)} does not derive from Saga."])
     context_type = context_of(cls, must_resolve=True)
-    problems = list(_problems(cls, context_type))
+    problems = list(saga_problems(cls, context_type))
     if not cls.steps:
         problems.append("It has no steps: list them in `steps`.")
     if not (isinstance(context_type, type) and issubclass(context_type, SagaContext)):
         problems.append("Its context is not said: derive from Saga[YourContext], and YourContext from SagaContext.")
+    elif "__dataclass_fields__" not in vars(context_type):  # of its own: SagaContext has some, which are none
+        problems.append(f"Its context, {name_of(context_type)}, is no dataclass: let it make no instances of its own.")
     if problems:
         raise InvalidSaga(cls, problems)
     steps = tuple(_step_of(given) for given in cls.steps)
@@ -209,57 +211,28 @@ def context_of(saga: type, *, must_resolve: bool = False) -> Any:  # noqa: ANN40
     Raises:
         UnresolvedAnnotation: It is a forward reference that its module does not define, and *must_resolve*.
     """
-    return _argument(saga, Saga, must_resolve=must_resolve)
-
-
-def _argument(cls: type, base: type, *, must_resolve: bool = False) -> Any:  # noqa: ANN401 - as above
-    try:
-        found = type_argument(cls, base)
-    except UnresolvedAnnotation:
-        if must_resolve:
-            raise
-        return MISSING
-    return MISSING if isinstance(found, TypeVar) else found
+    return argument_of(saga, Saga, must_resolve=must_resolve)
 
 
 def _step_of(given: Any) -> StepDefinition:  # noqa: ANN401 - a class, a Step or a Fallback
     if isinstance(given, Fallback):
         primary = _side(given.primary, Branch.PRIMARY)
         return StepDefinition(
-            id_of(given), _option(given.primary, "kind"), primary, _side(given.fallback, Branch.FALLBACK), given
+            id_of(given), option_of(given.primary, "kind"), primary, _side(given.fallback, Branch.FALLBACK), given
         )
-    return StepDefinition(id_of(given), _option(given, "kind"), _side(given, Branch.PRIMARY))
+    return StepDefinition(id_of(given), option_of(given, "kind"), _side(given, Branch.PRIMARY))
 
 
 def _side(given: Any, branch: Branch) -> Side:  # noqa: ANN401 - a class or a Step
     return Side(
         handler=handler_of(given),
         branch=branch,
-        timeout_s=_option(given, "timeout_s"),
-        retry=_option(given, "retry"),
-        compensation_retry=_option(given, "compensation_retry"),
-        in_doubt_on=_option(given, "in_doubt_on"),
-        is_transactional=_option(given, "transactional"),
+        timeout_s=option_of(given, "timeout_s"),
+        retry=option_of(given, "retry"),
+        compensation_retry=option_of(given, "compensation_retry"),
+        in_doubt_on=option_of(given, "in_doubt_on"),
+        is_transactional=option_of(given, "transactional"),
     )
-
-
-def handler_of(given: Any) -> Any:  # noqa: ANN401 - as above
-    """Give the handler class of what stands for one."""
-    return given.handler if isinstance(given, Step) else given
-
-
-def id_of(given: Any) -> str:  # noqa: ANN401 - as above
-    """Give the id of a step: what was said, or the name of its class."""
-    if isinstance(given, Fallback):
-        return id_of(given.primary)
-    step_id = _option(given, "step_id") or getattr(handler_of(given), "__name__", "")
-    return step_id if isinstance(step_id, str) else ""
-
-
-def _option(given: Any, name: str) -> Any:  # noqa: ANN401 - as above
-    if isinstance(given, Step) and name in given.options:
-        return given.options[name]
-    return getattr(handler_of(given), name, None)
 
 
 def _fingerprint(steps: Sequence[StepDefinition]) -> str:
@@ -269,98 +242,5 @@ def _fingerprint(steps: Sequence[StepDefinition]) -> str:
     return hashlib.sha256(shape.encode()).hexdigest()[:16]
 
 
-# What can be wrong with a class --------------------------------------------------------------------------------------
-
-
-def _problems(saga: type[Saga[Any]], context_type: Any) -> Iterator[str]:  # noqa: ANN401 - as above
-    for listed in ("steps", "retired_steps"):
-        if not isinstance(getattr(saga, listed), (list, tuple)):
-            yield f"Its {listed} are no list."
-            return
-    ids: dict[str, int] = {}
-    for given in (*saga.steps, *saga.retired_steps):
-        found = [fault for side in _sides(given) for fault in _side_problems(side, context_type)]
-        if isinstance(given, Fallback):
-            found += [str(error) for error in Policies(rules=given).problems()]
-        yield from found
-        if not found:
-            ids[id_of(given)] = ids.get(id_of(given), 0) + 1
-    for step_id, count in ids.items():
-        if count > 1:
-            yield f"{count} steps have the id {step_id!r}: tell them apart by Step(Handler, id=...)."
-    yield from _alias_problems(saga.aliases, ids)
-    yield from _order_problems(saga.steps)
-
-
-def _alias_problems(aliases: Any, ids: Container[str]) -> Iterator[str]:  # noqa: ANN401 - as above
-    if not isinstance(aliases, Mapping) or not all(isinstance(text, str) for pair in aliases.items() for text in pair):
-        yield "Its aliases are no dict of new ids by old ones."
-        return
-    for old, new in aliases.items():
-        if new not in ids:
-            yield f"Its alias {old!r} leads to {new!r}, which is no step of it."
-        if old in ids:
-            yield f"Its alias {old!r} is the id of a step that it has."
-
-
-def _sides(given: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as above
-    return (given.primary, given.fallback) if isinstance(given, Fallback) else (given,)
-
-
-def _side_problems(given: Any, context_type: Any) -> Iterator[str]:  # noqa: ANN401 - as above
-    handler = handler_of(given)
-    if not (isinstance(handler, type) and get_origin(handler) is None and issubclass(handler, SagaStepHandler)):
-        yield f"{name_of(handler)} is no step: list classes that derive from SagaStepHandler, Step or Fallback."
-        return
-    name = name_of(handler)
-    if inspect.isabstract(handler):
-        missing = ", ".join(sorted(getattr(handler, "__abstractmethods__", ())))
-        yield f"{name} does not define {missing}."
-    for method in ("act", "compensate"):
-        if not inspect.iscoroutinefunction(inspect.unwrap(getattr(handler, method))):
-            yield f"{name}.{method} must be an `async def`."
-    declared = _argument(handler, SagaStepHandler)
-    if MISSING not in (declared, context_type) and not _takes(declared, context_type):
-        yield f"{name} works on {name_of(declared)}, and the saga on {name_of(context_type)}."
-    yield from _option_problems(given, name)
-
-
-def _takes(declared: Any, context_type: Any) -> bool:  # noqa: ANN401 - as above
-    if not (isinstance(declared, type) and isinstance(context_type, type)):
-        return bool(declared == context_type)
-    return issubclass(context_type, declared)
-
-
-def _option_problems(given: Any, name: str) -> Iterator[str]:  # noqa: ANN401 - as above
-    step_id = _option(given, "step_id")
-    if not isinstance(step_id, str) or len(step_id) > _LONGEST_ID:
-        yield f"{name} has the step_id {step_id!r}: it must be a text of at most {_LONGEST_ID} characters."
-    if not isinstance(_option(given, "kind"), StepKind):
-        yield f"{name} has the kind {_option(given, 'kind')!r}: it must be a StepKind."
-    for retry in ("retry", "compensation_retry"):
-        policies = Policies(_option(given, retry), _option(given, "timeout_s") if retry == "retry" else None)
-        yield from (f"{name}: {error}" for error in policies.problems())
-    classes = _option(given, "in_doubt_on")
-    if not isinstance(classes, tuple) or not all(isinstance(c, type) and issubclass(c, Exception) for c in classes):
-        yield f"{name} has in_doubt_on {classes!r}: it must be a tuple of classes of exceptions."
-
-
-def _order_problems(steps: Sequence[Any]) -> Iterator[str]:
-    last: str | None = None
-    for given in steps:
-        kinds = [_option(side, "kind") for side in _sides(given)]
-        name = name_of(handler_of(_sides(given)[0]))
-        if len(set(kinds)) > 1:
-            yield f"{name} and its fallback are of different kinds: {kinds[0]} and {kinds[1]}."
-        if last is not None and kinds[0] is not StepKind.RETRIABLE:
-            yield f"{name} stands behind {last}, after which there is no way back: only retriable steps can."
-        if kinds[0] in (StepKind.PIVOT, StepKind.RETRIABLE):
-            last = name
-
-
 def _listed(ids: Sequence[str]) -> str:
     return ", ".join(ids) or "nothing"
-
-
-#: What fits into a column, and into a log line.
-_LONGEST_ID = 200

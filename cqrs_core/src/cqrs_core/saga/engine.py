@@ -12,10 +12,11 @@ from cqrs_core.errors import CqrsError, SagaAlreadyExists, SagaFailed, SagaFence
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.contexts import input_hash
 from cqrs_core.saga.execution import Executor
+from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, can_turn, follow
-from cqrs_core.saga.run import Journal, Run, error_text
+from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.storage import NewSaga
 
 if TYPE_CHECKING:

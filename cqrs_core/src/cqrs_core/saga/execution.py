@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.compensation import Compensator
+    from cqrs_core.saga.journal import Journal
     from cqrs_core.saga.publishing import Publishing
-    from cqrs_core.saga.run import Journal, Run
+    from cqrs_core.saga.run import Run
     from cqrs_core.saga.runnable import RunnableSide, RunnableStep
     from cqrs_core.unit_of_work import UnitOfWork
 

@@ -42,7 +42,13 @@ _LOOK_AFTER_S = (0.02, 1.0)
 
 
 class SagaMediator:
-    """Starts sagas, and hands out what their steps bring."""
+    """
+    Starts sagas, and hands out what their steps bring.
+
+    Attributes:
+        saga_map: Which context means which saga.
+        bell: Rung when a saga of this process has become due.
+    """
 
     def __init__(
         self,
@@ -79,7 +85,7 @@ class SagaMediator:
             clock: Measures leases and delays.
             name: Tells people who drives a saga.
         """
-        self._saga_map = saga_map
+        self.saga_map = saga_map
         self._emitter = emitter
         self._given_storage = storage
         self._publisher = publisher
@@ -96,7 +102,6 @@ class SagaMediator:
         self._found: dict[tuple[type, type | None], RunnableSaga] = {}
         self._engine: SagaEngine
         self._recovery: Recovery
-        #: Rung when a saga of this process has become due.
         self.bell = Bell()
         source.offer_as_all(self, SagaMediator)
 
@@ -187,8 +192,8 @@ class SagaMediator:
 
     def wire(self) -> list[CqrsError]:
         """Get ready, and tell everything that is wrong: errors, none of them raised."""
-        problems = self._saga_map.problems()
-        definitions = [] if problems else list(self._saga_map.definitions())
+        problems = self.saga_map.problems()
+        definitions = [] if problems else list(self.saga_map.definitions())
         if not problems:
             problems = [problem for definition in definitions for problem in self._runnables.problems(definition)]
         storage = self._opened_storage(problems)
@@ -207,7 +212,7 @@ class SagaMediator:
 
     def freeze(self) -> None:
         """Refuse changes of the map from now on."""
-        self._saga_map.freeze()
+        self.saga_map.freeze()
 
     def _opened_storage(self, problems: list[CqrsError]) -> SagaStorage | None:
         given: Any = self._given_storage
@@ -233,7 +238,7 @@ class SagaMediator:
     def _find(self, context_type: type, saga: type[Saga[Any]] | None) -> RunnableSaga:
         runnable = self._found.get((context_type, saga))
         if runnable is None:
-            found = self._saga_map.find(context_type, saga)
+            found = self.saga_map.find(context_type, saga)
             self._check_wired()
             runnable = self._found[context_type, saga] = self._sagas[found]
         return runnable
