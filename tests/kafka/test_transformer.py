@@ -16,7 +16,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    TransactionalIdAuthorizationFailed,
+)
 
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
@@ -87,7 +91,10 @@ class Case:
     async def _until_done(self) -> None:
         async with self.kafka.open_admin() as admin:
             while True:
-                found = await admin.list_consumer_group_offsets(self.group)
+                try:
+                    found = await admin.list_consumer_group_offsets(self.group)
+                except GroupCoordinatorNotAvailableError:  # of a group that has only just begun
+                    continue
                 if sum(place.offset for place in found.values()) == self.sent:
                     return
 

@@ -40,14 +40,14 @@ class FileBroker:
         return [DELIVERED] * len(envelopes)
 
 
-async def main(url: str, path: str, stop_after: int | None) -> None:
+async def main(url: str, path: str, ttl_s: float, stop_after: int | None) -> None:
     storage = SqlAlchemyStorage(make_engine(url), tables=define_tables(sa.MetaData()), owns_engine=True)
     await storage.start()
-    options = RelayOptions(batch_size=50, lease_ttl_s=0.6, longest_poll_s=0.1)
+    options = RelayOptions(batch_size=50, lease_ttl_s=ttl_s, longest_poll_s=0.1)
     lease = storage.outbox.lease("relay", ttl_s=options.lease_ttl_s)
     # It is ended by a signal, one way or another.
     await OutboxRelay(lease, FileBroker(path, stop_after), options=options).run(Gate())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None))
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else None))

@@ -130,6 +130,19 @@ async def test_a_connection_that_is_lost_is_made_anew(
         await asyncio.wait_for(ring_until_heard(), DEADLINE_S)
 
 
+async def test_who_stops_while_it_connects_leaves_no_session(make_signal: Callable[..., PostgresSignal]) -> None:
+    """At whichever step; the fixture of the database looks whether any is left at the server."""
+    for steps in range(30):
+        signal = make_signal()
+        signal.ring()
+        listening_too = asyncio.ensure_future(signal.listen(Rings()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        listening_too.cancel()
+        await signal.stop()
+        await asyncio.wait([listening_too])
+
+
 async def test_without_a_signal_a_storage_wakes_nobody(engine: AsyncEngine, tables: Tables) -> None:
     """It costs two connections, so whoever wants it says so."""
     assert SqlAlchemyStorage(engine, tables=tables).outbox_signal is None

@@ -6,20 +6,22 @@ import asyncio
 import logging
 import re
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import sqlalchemy as sa
 
+from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.resilience import RetryPolicy
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.relaying.lines import Line, own_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from cqrs_sqla.tables import Tables
 
@@ -105,16 +107,27 @@ class PostgresSignal:
     async def _listening(self, on_ring: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
         own = own_engine(self._engine)
         is_lost = asyncio.Event()
+        connections: list[AsyncConnection] = []
+
+        async def connect() -> None:
+            connections.append(await own.connect())
+
         try:
-            async with own.connect() as connection:
-                # Any: each driver has its own.
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                listen = _WITH[connection.dialect.driver]
-                async with listen(driver, self.channel, on_ring, is_lost):
-                    yield is_lost
-                await connection.invalidate()
+            await run_shielded(connect)  # as a Line does it
+            (connection,) = connections
+            # Any: each driver has its own.
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            async with _WITH[connection.dialect.driver](driver, self.channel, on_ring, is_lost):
+                yield is_lost
         finally:
-            await own.dispose()
+            await run_shielded(partial(_give_up, own, connections))
+
+
+async def _give_up(own: AsyncEngine, connections: Iterable[AsyncConnection]) -> None:
+    for connection in connections:
+        await connection.invalidate()  # it listens, so it is of no use to others
+        await connection.close()
+    await own.dispose()
 
 
 def _prepare(connection: sa.Connection) -> None:

@@ -107,11 +107,10 @@ class Line:
             await own.dispose()
 
     async def _connect(self) -> AsyncConnection:
-        if self._own is None:
-            self._own = own_engine(self._engine)
         try:
-            connection = await self._own.connect()
-            self._connection = connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await run_shielded(self._open)
+            assert self._connection is not None, "opened just now"  # noqa: S101 - for type checkers
+            self._connection = connection = await self._connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.run_sync(self._prepare)
         except BaseException as error:
             await run_shielded(self._drop)
@@ -119,6 +118,12 @@ class Line:
                 raise self._unavailable(error) from error
             raise
         return connection
+
+    async def _open(self) -> None:
+        """Connect; not to be cancelled: a driver may leave a session at the server then, which nobody knows."""
+        if self._own is None:
+            self._own = own_engine(self._engine)
+        self._connection = await self._own.connect()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
