@@ -241,6 +241,41 @@ async def test_a_process_that_stood_still_asks_before_it_begins_a_step(story: An
     assert ["act A", "act B"] == story.events
 
 
+async def test_a_decision_that_came_between_two_steps_is_heard_before_the_next_begins(story: Any) -> None:
+    """Promise 5: whoever hands results out slowly looks whether the saga is still to go on. Nothing is renewed by it."""
+    saga = story.saga("A", "B", "C")
+    mediator = story.mediator(saga)
+    saga_id = uuid.uuid4()
+    ends: list[Any] = []
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        story.clock._seconds += 2.0  # noqa: SLF001 - no heart beats
+        await anext(results)
+        ends.append((await mediator.storage.load(saga_id)).wake_at.timestamp() - story.clock.now().timestamp())
+        await cqrs.SagaAdministration(mediator.storage, [saga]).undo(saga_id, actor="Ada", reason="it was called off")
+        story.clock._seconds += 2.0  # noqa: SLF001 - as above
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A", "act B"] == story.events
+    assert [28.0] == ends  # 30 s from the start, of which 2 have passed
+
+
+async def test_a_driver_that_has_heard_that_the_saga_is_lost_begins_nothing(story: Any) -> None:
+    """The heart has told it while nothing ran that could be ended; the storage need not be asked again."""
+    saga = story.saga("A", "B")
+    mediator = story.mediator(saga)
+    saga_id = uuid.uuid4()
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        (lease,) = mediator._engine.heartbeat._held  # noqa: SLF001 - as the heart does
+        lease.lose()
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A"] == story.events
+
+
 async def test_an_undo_is_not_begun_either_by_one_that_stood_still(story: Any) -> None:
     storage = Durable(clock=story.clock)
     mediator = story.mediator(story.saga("A", "B"), storage)

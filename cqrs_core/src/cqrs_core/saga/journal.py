@@ -114,7 +114,8 @@ class Journal:
         within: UnitOfWork | None = None,
     ) -> None:
         lease, lease_s, now = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        wake_in_s = lease_s if now > lease.renewed_at + lease_s / 2 else None
+        # What is committed later, or never, lengthens nothing.
+        wake_in_s = lease_s if within is None and now > lease.renewed_at + lease_s / 2 else None
         write = SagaWrite(
             run.id,
             lease.fence,
@@ -139,27 +140,42 @@ class Journal:
             except _UNSURE:
                 await self._answer(run, lambda: self._storage.write(write))
             self.settle(run)
-        if wake_in_s is not None:
-            lease.extend(now, lease_s)
+            if wake_in_s is None:
+                lease.hear(now, lease_s)
+            else:
+                lease.extend(now, lease_s)
 
     def is_unsure_of(self, run: Run) -> bool:
-        """Tell whether the lease may have run out, as of a process that stood still: then nothing may be begun."""
-        return self._clock.monotonic() >= run.lease.safe_until
+        """
+        Tell whether *run* may be another's by now: nothing may be begun then before it is asked.
+
+        The lease may have run out, as of a process that stood still; or nothing was heard for a while, in which people
+        may have decided otherwise.
+        """
+        return self._clock.monotonic() >= run.lease.fresh_until
 
     async def is_still_ours(self, run: Run) -> bool:
         """
-        Ask whether *run* is, and keep it if so.
+        Ask whether *run* is; and if its lease may have run out, keep it.
 
         Raises:
             SagaStorageUnavailable: That cannot be told now.
         """
         lease, lease_s, asked_at = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        lost = await self._answer(run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s))
-        if lost:
-            lease.lose()
+        if lease.is_lost:
+            return False  # it was told already
+        if asked_at < lease.safe_until:  # then to look is enough, and nothing is written
+            stored = await self._answer(run, lambda: self._storage.load(run.id))
+            is_ours = stored is not None and stored.fence == lease.fence
+            lease.hear(asked_at, lease_s)
         else:
+            is_ours = not await self._answer(
+                run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s)
+            )
             lease.extend(asked_at, lease_s)
-        return not lost
+        if not is_ours:
+            lease.lose()
+        return is_ours
 
     @staticmethod
     def settle(run: Run) -> None:

@@ -61,7 +61,7 @@ class Incarnation:
         if self._does == "crash":
             self.is_dead = True
             raise Died
-        if self._does == "zombie":
+        if self._does in ("zombie", "undo"):
             self.paused.open()
             await self.resumed.wait()
         elif self._does == "cancel" and self.scope is not None:
