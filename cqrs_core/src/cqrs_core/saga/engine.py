@@ -15,7 +15,7 @@ from cqrs_core.saga.execution import Executor
 from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
-from cqrs_core.saga.plan import Happened, Standing, can_turn, follow
+from cqrs_core.saga.plan import Standing, can_turn
 from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.storage import NewSaga
 
@@ -90,7 +90,7 @@ class SagaEngine:
         Raises:
             SagaAlreadyExists: There is something else under the id.
             CodecError: The context cannot be written.
-            StorageUnavailable: It could not be made durable.
+            StorageUnavailable: It may have been made durable. Begun again under the same id, it is found if so.
         """
         written = saga.form.encode(context, {})
         asked_at = self.clock.monotonic()
@@ -154,13 +154,18 @@ class SagaEngine:
             while (result := await self._executor.advance(run)) is not None:
                 yield result
         except BaseException as error:
-            await self.let_go(run, error)
+            await self._let_go(run, error)
             raise
         finally:
             self.heartbeat.let_go(run.lease)
         raise_outcome(run)
 
-    async def let_go(self, run: Run, error: BaseException) -> None:
+    async def leave(self, run: Run) -> None:
+        """Leave *run*, of which nothing was begun here, to whoever claims it next."""
+        self.heartbeat.let_go(run.lease)
+        await run_shielded(lambda: self._release(run))
+
+    async def _let_go(self, run: Run, error: BaseException) -> None:
         """Leave *run* because of *error*: somebody else goes on with it; or, where nobody would, undo it."""
         standing = run.standing
         if not standing.status.is_live or isinstance(error, SagaFenced):
@@ -178,7 +183,7 @@ class SagaEngine:
 
     @staticmethod
     def _can_be_undone(run: Run) -> bool:
-        standing = run.standing if run.is_begun else run.standing._replace(attempt=0)
+        standing = run.left()
         return standing.status is SagaStatus.COMPENSATING or can_turn(standing, run.saga.kinds)
 
     async def _release(self, run: Run) -> None:
@@ -186,9 +191,8 @@ class SagaEngine:
             await self.journal.was_written(run)  # it may have been cancelled while it waited for the answer
             if not run.standing.status.is_live:
                 return
-            happened = Happened.DROPPED if run.is_begun else Happened.LEFT
-            standing = follow(run.standing, happened, run.saga.kinds)
-            await self.journal.release(run, standing, claims=run.claims if run.is_begun else 0)
+            claims = run.claims if run.is_begun else max(run.claims - 1, 0)  # then this one does not count
+            await self.journal.release(run, run.left(), claims=claims)
         except CqrsError:
             logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
 

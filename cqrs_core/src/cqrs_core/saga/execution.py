@@ -89,10 +89,9 @@ class Executor:
         if run.standing.status is not SagaStatus.RUNNING:
             return
         _, side = _at_work(run)
-        standing = run.standing if run.is_begun else run.standing._replace(attempt=0)
         this = side.done
         undoable = sum(done != this for done in run.done)
-        turned = follow(standing, Happened.TURNED, run.saga.kinds, undoable=undoable)
+        turned = follow(run.left(), Happened.TURNED, run.saga.kinds, undoable=undoable)
         record, done = None, run.done
         if turned.cursor > undoable:
             record, done = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED), with_done(run.done, this)

@@ -151,7 +151,7 @@ class SagaMediator:
         Raises:
             SagaNotBound: As for :meth:`stream`; so are the others.
             SagaAlreadyExists: Something else was started under the id.
-            StorageUnavailable: It could not be made durable.
+            StorageUnavailable: It may have been made durable. Start it again under the same id, which is given then.
         """
         runnable = self._find(type(context), saga)
         saga_id = saga_id or uuid.uuid4()

@@ -144,8 +144,7 @@ class Recovery:
 
     async def _give_up(self, run: Run, record: SagaRecord, reason: str) -> None:
         """Let others try it, after a while; if that was often enough, let it wait for a person."""
-        # It was claimed, and nothing of it was begun.
-        standing = record.standing._replace(attempt=record.attempt - 1)
+        standing = follow(record.standing, Happened.LEFT, run.saga.kinds)
         delay_s = _POSTPONED.delay_after(record.claims)
         if record.claims >= self._max_claims or not self._is_patient:
             logger.error("The saga %s waits for a person: %s", record.id, reason)
@@ -159,7 +158,7 @@ class Recovery:
 
     async def suspend_orphan(self, record: SagaRecord) -> None:
         """Let a saga wait for a person that was claimed, and whose name nobody has been running for long."""
-        standing = follow(record.standing._replace(attempt=record.attempt - 1), Happened.GAVE_UP, ())
+        standing = follow(follow(record.standing, Happened.LEFT, ()), Happened.GAVE_UP, ())
         reason = f"no program that is running has a saga of its name, {record.name!r}."
         logger.error("The saga %s waits for a person: %s", record.id, reason)
         write = SagaWrite(

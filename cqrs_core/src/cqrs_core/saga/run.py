@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.concurrency import open_cancel_scope
 from cqrs_core.errors import SagaFenced, SagaStorageUnavailable
 from cqrs_core.saga.current import running_step
+from cqrs_core.saga.plan import Happened, follow
 
 if TYPE_CHECKING:
     import uuid
@@ -91,6 +92,10 @@ class Run:
         self.is_in_doubt = False
         self.claims = 0
         self.fingerprint: str | None = None
+
+    def left(self) -> Standing:
+        """Tell where it stands if its driver leaves it now."""
+        return follow(self.standing, Happened.DROPPED if self.is_begun else Happened.LEFT, self.saga.kinds)
 
     def encoded(self) -> bytes:
         """
