@@ -242,7 +242,7 @@ async def test_a_process_that_stood_still_asks_before_it_begins_a_step(story: An
 
 
 async def test_a_decision_that_came_between_two_steps_is_heard_before_the_next_begins(story: Any) -> None:
-    """Promise 5: whoever hands results out slowly looks whether the saga is still to go on. Nothing is renewed by it."""
+    """Promise 5: whoever hands results out slowly looks whether the saga is still to go on, and renews nothing."""
     saga = story.saga("A", "B", "C")
     mediator = story.mediator(saga)
     saga_id = uuid.uuid4()

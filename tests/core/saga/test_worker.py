@@ -261,11 +261,11 @@ async def test_a_storage_that_is_down_is_asked_again(
     saga_id = await mediator.start(story.Order())
     claim, failures = storage.claim, [1, 2]
 
-    async def down(**named: Any) -> Any:
+    async def down(which: Any) -> Any:
         if failures:
             failures.pop()
             raise errors.StorageUnavailable("The storage", "it is down.")
-        return await claim(**named)
+        return await claim(which)
 
     storage.claim = down
     async with running(mediator.worker()):
@@ -409,10 +409,10 @@ async def test_what_is_claimed_while_the_worker_stops_is_left_as_it_was(story: A
     row.standing, row.claims = row.standing._replace(status=SagaStatus.RUNNING, attempt=1), 2
     claim, is_asked, may_answer = storage.claim, Gate(), Gate()
 
-    async def answer_late(**named: Any) -> Any:
-        if named.get("overdue_s"):
-            return await claim(**named)
-        claimed = await claim(**named)
+    async def answer_late(which: Any) -> Any:
+        claimed = await claim(which)
+        if which.overdue_s:
+            return claimed
         is_asked.open()
         await may_answer.wait()
         return claimed

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency import run_shielded
-from cqrs_core.errors import CqrsError, SagaAlreadyExists, SagaFailed, SagaFenced, SagaSuspended
+from cqrs_core.errors import CqrsError, SagaFailed, SagaFenced, SagaSuspended
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.contexts import input_hash
 from cqrs_core.saga.execution import Executor
@@ -17,7 +17,7 @@ from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import Standing, can_turn
 from cqrs_core.saga.run import Run, error_text
-from cqrs_core.saga.storage import NewSaga
+from cqrs_core.saga.storage import NewSaga, check_same_start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -97,7 +97,7 @@ class SagaEngine:
         new = self._new(saga, written, saga_id, SagaStatus.RUNNING)
         existing = await self.storage.start(new)
         if existing is not None:
-            _check_same(existing, new)
+            check_same_start(existing, new)
             return existing
         run = Run(saga_id, saga, Lease(saga_id, 1, asked_at, self.heartbeat.lease_s), 1, _RUNNING, context, written)
         self.heartbeat.hold(run.lease)
@@ -118,7 +118,7 @@ class SagaEngine:
         new = self._new(saga, saga.form.encode(context, {}), saga_id, SagaStatus.PENDING)
         existing = await self.storage.start(new, within=within)
         if existing is not None:
-            _check_same(existing, new)
+            check_same_start(existing, new)
 
     def _new(self, saga: RunnableSaga, written: bytes, saga_id: uuid.UUID, status: SagaStatus) -> NewSaga:
         definition = saga.definition
@@ -204,13 +204,6 @@ class SagaEngine:
                 pass
         except CqrsError:
             logger.exception("A saga that was cancelled could not be undone to its end.")
-
-
-def _check_same(existing: SagaRecord, new: NewSaga) -> None:
-    if existing.name != new.name:
-        raise SagaAlreadyExists(new.id, f"as a {existing.name}")
-    if existing.input_hash != new.input_hash:
-        raise SagaAlreadyExists(new.id, "and was started with another context")
 
 
 def raise_outcome(run: Run) -> None:

@@ -169,9 +169,7 @@ class Journal:
             is_ours = stored is not None and stored.fence == lease.fence
             lease.hear(asked_at, lease_s)
         else:
-            is_ours = not await self._answer(
-                run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s)
-            )
+            is_ours = not await self._answer(run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s))
             lease.extend(asked_at, lease_s)
         if not is_ours:
             lease.lose()

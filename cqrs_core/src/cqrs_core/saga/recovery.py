@@ -19,7 +19,7 @@ from cqrs_core.saga.plan import Happened, follow
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.runnable import RunnableSagas
-from cqrs_core.saga.storage import SagaWrite
+from cqrs_core.saga.storage import SagaClaim, SagaWrite
 from cqrs_core.units import Units
 from cqrs_core.wiring import HandlerSource, wire
 
@@ -95,9 +95,10 @@ class Recovery:
         """
         engine = self._engine
         asked_at = engine.clock.monotonic()
-        lease_s = engine.heartbeat.lease_s
         names = [saga.definition.name]
-        taken = await engine.storage.claim(owner=engine.new_owner(), lease_s=lease_s, saga_id=saga_id, names=names)
+        taken = await engine.storage.claim(
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, names=names, saga_id=saga_id)
+        )
         return await self.resume(saga, taken[0], asked_at) if taken else None
 
     async def resume(self, saga: RunnableSaga, record: SagaRecord, asked_at: float) -> Run:

@@ -15,6 +15,7 @@ from cqrs_core.resilience import RetryPolicy
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.recovery import Recovery
+from cqrs_core.saga.storage import SagaClaim
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -143,7 +144,7 @@ class SagaRecoveryWorker:
         engine = self._engine
         asked_at = engine.clock.monotonic()
         claimed = await engine.storage.claim(
-            owner=engine.new_owner(), lease_s=engine.heartbeat.lease_s, limit=limit, names=list(self._sagas)
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas))
         )
         self.counts["claimed"] += len(claimed)
         return [(record, asked_at) for record in claimed]
@@ -155,9 +156,7 @@ class SagaRecoveryWorker:
             return []
         self._orphans_at = now + _ORPHANS_EVERY_S
         overdue = await engine.storage.claim(
-            owner=engine.new_owner(),
-            lease_s=engine.heartbeat.lease_s,
-            overdue_s=self._options.orphans_after_s,
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, overdue_s=self._options.orphans_after_s)
         )
         known = [(record, now) for record in overdue if record.name in self._sagas]
         self.counts["claimed"] += len(known)
