@@ -13,6 +13,7 @@ from cqrs_core import errors
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.saga.storage import SagaClaim
 
 
 class Durable(cqrs.MemorySagaStorage):
@@ -270,6 +271,30 @@ async def test_a_driver_that_has_heard_that_the_saga_is_lost_begins_nothing(stor
         await anext(results)
         (lease,) = mediator._engine.heartbeat._held  # noqa: SLF001 - as the heart does
         lease.lose()
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A"] == story.events
+
+
+async def test_a_look_that_is_answered_when_the_lease_has_run_out_says_nothing(story: Any) -> None:
+    """The process stood still between the two; another has the saga by then."""
+    mediator = story.mediator(story.saga("A", "B"))
+    storage: Any = mediator.storage
+    saga_id = uuid.uuid4()
+    load = storage.load
+
+    async def load_slowly(wanted: uuid.UUID) -> Any:
+        record = await load(wanted)
+        storage.load = load
+        story.clock._seconds += 30.0  # noqa: SLF001 - as above
+        await storage.claim(SagaClaim("another", 30.0))
+        return record
+
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        story.clock._seconds += 2.0  # noqa: SLF001 - as above
+        storage.load = load_slowly
         with pytest.raises(errors.SagaFenced):
             await anext(results)
 

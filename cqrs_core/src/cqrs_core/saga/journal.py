@@ -161,19 +161,23 @@ class Journal:
         Raises:
             SagaStorageUnavailable: That cannot be told now.
         """
-        lease, lease_s, asked_at = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        if lease.is_lost:
-            return False  # it was told already
-        if asked_at < lease.safe_until:  # then to look is enough, and nothing is written
-            stored = await self._answer(run, lambda: self._storage.load(run.id))
-            is_ours = stored is not None and stored.fence == lease.fence
-            lease.hear(asked_at, lease_s)
-        else:
-            is_ours = not await self._answer(run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s))
-            lease.extend(asked_at, lease_s)
-        if not is_ours:
-            lease.lose()
-        return is_ours
+        lease, lease_s = run.lease, self._heartbeat.lease_s
+        while not lease.is_lost:  # it may have been told already
+            asked_at = self._clock.monotonic()
+            if asked_at < lease.safe_until:  # then to look is enough, and nothing is written
+                stored = await self._answer(run, lambda: self._storage.load(run.id))
+                is_ours = stored is not None and stored.fence == lease.fence
+                lease.hear(asked_at, lease_s)
+            else:
+                is_ours = not await self._answer(
+                    run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s)
+                )
+                lease.extend(asked_at, lease_s)
+            if not is_ours:
+                lease.lose()
+            elif self._clock.monotonic() < lease.safe_until:
+                return True  # later, the answer says nothing any more
+        return False
 
     @staticmethod
     def settle(run: Run) -> None:
