@@ -9,7 +9,7 @@ from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused, SagasNotKept
+from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
 from cqrs_core.loops import chosen_loops, run_loops
@@ -525,11 +525,9 @@ class App:
             from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415 - see __init__
 
             return MemorySagaStorage(clock=self._clock)
-        storage: Any = self._units.storage
-        if getattr(storage, "sagas", None) is None:
-            raise SagasNotKept(type(storage))
-        found: SagaStorage = storage.sagas
-        return found
+        from cqrs_core.saga.storage import sagas_of  # noqa: PLC0415 - as above
+
+        return sagas_of(self._units.storage)
 
     def _started_sagas(self) -> SagaMediator:
         self._check_started()
