@@ -191,6 +191,8 @@ class Journal:
         run.is_begun = False
         if write.context is not None:
             run.kept = write.context
+        if write.error is not None:
+            run.error = write.error
 
     async def was_written(self, run: Run) -> bool:
         """

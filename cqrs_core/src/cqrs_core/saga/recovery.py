@@ -69,6 +69,7 @@ class Recovery:
             SagaNotFound: There is none.
             SagaNotClaimable: Somebody drives it, or it is not due.
             SagaFailed: It has failed before, and is undone.
+            SagaAbandoned: A person has given it up as it is.
             SagaSuspended: It waits for a person.
             SagaUnrunnable: As for :meth:`claim`.
         """
@@ -114,6 +115,7 @@ class Recovery:
         lease = Lease(record.id, record.fence, asked_at, self._engine.heartbeat.lease_s)
         run = Run(record.id, saga, lease, record.version, record.standing, None, record.context)
         run.claims = record.claims
+        run.error = record.error
         try:
             if record.claims > self._max_claims:
                 raise SagaUnrunnable(record.id, f"{_OFTEN.format(record.claims)} {record.step_id!r} ends its process.")
@@ -218,13 +220,16 @@ async def recover_saga(
         context_builder: The class of its context, or what makes one of a dict; that of the saga unless given.
         container: Makes the handlers.
         storage: Where it is stored.
-        event_emitter: Takes the events of its steps to their handlers; unless given, none has any.
+        event_emitter: Takes the events of its steps to their handlers, and notifications to its publisher; unless
+            given, there are none.
 
     Raises:
         SagaNotFound: There is no such saga.
         SagaNotClaimable: Somebody drives it, or nobody may.
-        SagaUnrunnable: It does not fit *saga*, and is suspended now.
+        SagaUnrunnable: It does not fit *saga*, and is suspended now; or a step has a notification to be published, and
+            there is no publisher: then it is left to whoever has one.
         SagaFailed: Everything is undone.
+        SagaAbandoned: A person has given it up as it is.
         SagaSuspended: A person is waited for.
         Exception: What the step raised for which everything was undone.
     """
@@ -236,7 +241,7 @@ async def recover_saga(
     clock = SystemClock()
     build = None if isinstance(context_builder, type) else context_builder
     runnable = RunnableSagas(source, emitter, Units(source), Guards(clock=clock)).make(definition_of(saga), build)
-    engine = SagaEngine(storage, Publishing(None), clock=clock)
+    engine = SagaEngine(storage, Publishing(emitter.publisher), clock=clock)
     recovery = Recovery(engine, is_patient=False)
     async for _ in engine.stream(lambda: recovery.take(runnable, saga_id)):
         pass
