@@ -54,7 +54,7 @@ class Compensator:
 
     async def leave_primary(self, run: Run) -> None:
         """Undo the primary of the step at work, which may have taken effect, so that its fallback can begin."""
-        await self._undo(run, Done(run.saga.step_at_work(run.standing), Branch.PRIMARY))
+        await self._undo(run, Done(run.saga.definition.step_at_work(run.standing), Branch.PRIMARY))
 
     async def _undo(self, run: Run, done: Done) -> None:
         side = run.saga.undoing(done)

@@ -14,7 +14,7 @@ from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.engine import SagaEngine, raise_stored
 from cqrs_core.saga.leases import Lease
-from cqrs_core.saga.log import Branch, SagaAction, SagaStatus, SagaStepStatus, still_done
+from cqrs_core.saga.log import Branch, SagaStatus, acted, still_done
 from cqrs_core.saga.plan import Happened, follow
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.run import Run, error_text
@@ -180,12 +180,12 @@ def _undo_problem(run: Run, record: SagaRecord) -> str | None:
 def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry]) -> str | None:
     """Take a saga over that another version of its class has begun, or tell why that cannot be."""
     saga, definition = run.saga, run.saga.definition
-    acted = list(dict.fromkeys(entry.step_id for entry in history if _is_acted(entry)))
+    done = acted(history)
     # The claim has counted one attempt: if there was another before, the step at work may have been begun.
-    problem = definition.misfit(acted, record.step_id if record.attempt > 1 else None)
+    problem = definition.misfit(done, record.step_id if record.attempt > 1 else None)
     if problem is not None:
         return f"its definition has changed: {problem}."
-    cursor = sum(not definition.is_retired(step_id) for step_id in acted)
+    cursor = definition.cursor_after(done)
     if cursor == len(saga.steps):
         return f"its definition has changed: it has done all that {definition.name} has to do."
     lost = [done.step_id for done in run.done if definition.must_be_undone(done.step_id) and saga.undoing(done) is None]
@@ -194,10 +194,6 @@ def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry
     run.standing = run.standing._replace(cursor=cursor)
     run.fingerprint = definition.fingerprint
     return None
-
-
-def _is_acted(entry: SagaLogEntry) -> bool:
-    return entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
 
 
 async def recover_saga(
