@@ -494,8 +494,6 @@ class App:
             self._bell.ring()
         if self._signal is not None:
             self._signal.ring()
-        if self._sagas is not None:
-            self._sagas.bell.ring()
 
     def _needed_sagas(self) -> SagaMediator:
         if self._sagas is None:

@@ -240,7 +240,7 @@ def bootstrap_sagas(
         saga_map,
         source,
         emitter,
-        MemorySagaStorage() if saga_storage is None else saga_storage,
+        MemorySagaStorage(clock=guards.clock) if saga_storage is None else saga_storage,
         publisher=publisher,
         startup=startup,
         guards=guards,

@@ -218,6 +218,48 @@ async def test_a_saga_that_a_handler_starts_is_there_if_the_command_is(story: An
     assert ["act A"] == story.events
 
 
+async def test_what_commands_notify_others_of_lets_nobody_look_for_sagas(story: Any) -> None:
+    """And a saga that a command has started lets nobody look into the outbox."""
+    clock = VirtualClock()
+    storage = cqrs.MemoryStorage(clock=clock)
+    app = app_of(story, "A", storage=storage, clock=clock)
+    claim, claims, rings = storage.sagas.claim, [], []
+
+    async def count(which: Any) -> Any:
+        claims.append(which)
+        return await claim(which)
+
+    class Ringing:
+        def ring(self) -> None:
+            rings.append("outbox")
+
+    class Handler(cqrs.RequestHandler[Place, str]):
+        async def handle(self, request: Place) -> str:
+            if request.order_id:
+                await app.start_saga(story.Order())
+            else:
+                self.events.append(sent("placed"))
+            return "placed"
+
+    storage.sagas.claim = count  # type: ignore[method-assign] # of this one
+    app.requests.bind(Place, Handler)
+    async with app.running(only=["sagas"]):
+        await clock.until_asleep()
+        before = len(claims)
+        app._signal = Ringing()  # type: ignore[assignment] # noqa: SLF001 - that of another storage
+        for _ in range(5):
+            await app.send(Place(""))
+            await clock.until_asleep()
+        told = len(claims) - before, list(rings)
+        rings.clear()
+        await app.send(Place("1"))
+        while "act A" not in story.events:
+            await sleep(0)
+
+    assert (0, ["outbox"] * 5) == told
+    assert [] == rings
+
+
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What becomes of the next commits of units: an error before, or after, they have taken effect."""

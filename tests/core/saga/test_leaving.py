@@ -80,6 +80,32 @@ async def test_cancelled_in_a_durable_storage_it_is_left_to_others_who_know_of_t
     assert ["act A", "act B", "act B", "undo B", "undo A"] == story.events
 
 
+async def test_an_undo_that_was_cancelled_has_been_begun(story: Any) -> None:
+    """Whoever does it again knows that it is not the first, and the claim counts: it may kill its driver each time."""
+    storage = Durable(clock=story.clock)
+    saga = story.saga("A", "B")
+    mediator = story.mediator(saga, storage)
+    story.failures["act B"] = [ValueError("no")]
+    saga_id = uuid.uuid4()
+    await cancel_at(story, mediator, "undo A", saga_id)
+    left = await storage.load(saga_id)
+    attempts: list[int] = []
+
+    async def look() -> None:
+        attempts.append(cqrs.current_step().attempt)
+        await cancel.wait()
+
+    cancel = Gate()
+    story.on["undo A"] = look
+    cancel.open()
+    with pytest.raises(errors.SagaFailed):
+        await story.run(mediator, saga_id)
+
+    assert left is not None
+    assert (SagaStatus.COMPENSATING, 1) == (left.status, left.attempt)
+    assert [2] == attempts
+
+
 async def test_cancelled_behind_the_point_of_no_return_it_is_left_as_it_is(story: Any) -> None:
     """It cannot be undone: somebody has to go on with it."""
     retriable = story.step("R", kind=StepKind.RETRIABLE)

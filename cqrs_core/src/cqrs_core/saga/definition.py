@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from cqrs_core.errors import InvalidSaga, name_of
 from cqrs_core.saga.checks import saga_problems
 from cqrs_core.saga.given import argument_of, handler_of, id_of, option_of
-from cqrs_core.saga.log import Branch
+from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.saga.steps import Ctx, Fallback, SagaContext, SagaStepHandler
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.saga.plan import Standing
 
 
 class Saga(Generic[Ctx]):
@@ -141,6 +142,15 @@ class Definition:
         kinds = {step.id: step.kind for step in (*self.steps, *self.retired)}
         return kinds.get(self.current_id(step_id), StepKind.COMPENSABLE) is StepKind.COMPENSABLE
 
+    def cursor_after(self, done: Sequence[str]) -> int:
+        """Count how many of the steps of this version are done, when those of the ids *done* are."""
+        return sum(not self.is_retired(step_id) for step_id in done)
+
+    def step_at_work(self, standing: Standing) -> str:
+        """Give the id of the step that is at work where a saga stands; none, if none is."""
+        forward = (standing.suspended_from or standing.status) in _FORWARD
+        return self.steps[standing.cursor].id if forward and standing.cursor < len(self.steps) else ""
+
     def misfit(self, done: Sequence[str], at_work: str | None) -> str | None:
         """
         Tell why a saga that another version of the class has begun cannot go on with this one; ``None``: it can.
@@ -157,6 +167,9 @@ class Definition:
         if at_work is not None and self.current_id(at_work) != following:
             return f"the step {at_work!r} may have been begun, and {self.name} goes on with {following!r}"
         return None
+
+
+_FORWARD = (SagaStatus.PENDING, SagaStatus.RUNNING)
 
 
 def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency import run_shielded
-from cqrs_core.errors import CqrsError, SagaFailed, SagaFenced, SagaSuspended
+from cqrs_core.errors import CqrsError, SagaAbandoned, SagaFailed, SagaFenced, SagaSuspended
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.contexts import input_hash
 from cqrs_core.saga.execution import Executor
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_S = 30.0
+_NO_ERROR = "see its history."
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
 
 
@@ -143,8 +144,10 @@ class SagaEngine:
         Raises:
             Exception: What the step raised for which everything was undone.
             SagaFailed: Everything was undone, for what another driver has seen.
+            SagaAbandoned: A person has given it up as it is.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
+            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         run = await begin()
@@ -209,12 +212,13 @@ class SagaEngine:
 def raise_outcome(run: Run) -> None:
     """Raise what became of a saga, unless it is completed."""
     status, failure = run.standing.status, run.failure
+    error = run.error or _NO_ERROR
     if status is SagaStatus.SUSPENDED:
-        raise SagaSuspended(run.id, "see its history." if failure is None else error_text(failure)) from failure
+        raise SagaSuspended(run.id, error) from failure
     if status is not SagaStatus.FAILED:
         return
     if failure is None:
-        raise SagaFailed(run.id, "see its history.")
+        raise SagaFailed(run.id, error)
     run.failure = None
     try:
         raise failure
@@ -224,10 +228,10 @@ def raise_outcome(run: Run) -> None:
 
 def raise_stored(record: SagaRecord) -> None:
     """Raise what became of a saga that somebody else has driven, unless it is completed."""
-    error = record.error or "see its history."
+    error = record.error or _NO_ERROR
     if record.status is SagaStatus.FAILED:
         raise SagaFailed(record.id, error)
     if record.status is SagaStatus.ABANDONED:
-        raise SagaFailed(record.id, f"it was abandoned as it is. {error}")
+        raise SagaAbandoned(record.id, error)
     if record.status is SagaStatus.SUSPENDED:
         raise SagaSuspended(record.id, error)

@@ -170,7 +170,7 @@ class Executor:
         if not isinstance(result, SagaStepResult):
             raise WrongStepResult(side.handler, result)
         record = _record(run, side, SagaStepStatus.COMPLETED)
-        return record, run.encoded(), self._publishing.envelopes(published) if published else (), side.done
+        return record, run.encoded(), self._publishing.envelopes(run.id, published) if published else (), side.done
 
     async def _write_within(
         self, run: Run, side: RunnableSide, unit: UnitOfWork, result: object, published: Sequence[Event]

@@ -70,7 +70,7 @@ class Journal:
             SagaFenced: Another has the saga by now. Nothing was written.
             SagaStorageUnavailable: The storage could not be written to for as long as the saga was surely ours.
         """
-        step_id = run.saga.step_at_work(standing)
+        step_id = run.saga.definition.step_at_work(standing)
         log = () if record is None else (record,)
         done = run.done if done is None else done
         return self._note(run, done, standing, step_id, log, context, envelopes, error=error)
@@ -191,6 +191,8 @@ class Journal:
         run.is_begun = False
         if write.context is not None:
             run.kept = write.context
+        if write.error is not None:
+            run.error = write.error
 
     async def was_written(self, run: Run) -> bool:
         """
@@ -236,7 +238,7 @@ class Journal:
             fence=run.lease.fence,
             version=run.version,
             standing=standing,
-            step_id=run.saga.step_at_work(standing) if step_id is None else step_id,
+            step_id=run.saga.definition.step_at_work(standing) if step_id is None else step_id,
             claims=claims,
             error=error,
             wake_in_s=delay_s,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cqrs_core.bell import Bell
 from cqrs_core.clock import SystemClock
-from cqrs_core.errors import CqrsError, InvalidOption, SagasNotKept, StreamInsideUnit
+from cqrs_core.errors import CqrsError, InvalidOption, SagaNotFound, SagasNotKept, StreamInsideUnit
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.engine import SagaEngine, raise_stored
 from cqrs_core.saga.options import SagaOptions
@@ -100,6 +100,7 @@ class SagaMediator:
         self._sagas: dict[type, RunnableSaga] = {}
         #: By the class of the context, and the saga that was named.
         self._found: dict[tuple[type, type | None], RunnableSaga] = {}
+        self._is_wired = False
         self._engine: SagaEngine
         self._recovery: Recovery
         self.bell = Bell()
@@ -132,8 +133,11 @@ class SagaMediator:
             StreamInsideUnit: A unit of work is open here.
             Exception: What the step raised for which everything was undone.
             SagaFailed: Everything was undone, for what another driver has seen.
+            SagaAbandoned: A person has given it up as it is.
+            SagaNotFound: It was started before, has ended while its end was waited for, and was forgotten since.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
+            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         runnable = self._find(type(context), saga)
@@ -161,7 +165,7 @@ class SagaMediator:
         if unit is None:
             self.bell.ring()
         else:
-            unit.tell_when_committed()
+            unit.call_when_committed(self.bell.ring)
         return saga_id
 
     def recover(self, saga_id: uuid.UUID, *, saga: type[Saga[Any]]) -> AsyncGenerator[SagaStepResult[Any, Any], None]:
@@ -208,6 +212,7 @@ class SagaMediator:
             storage, publishing, clock=self._clock, name=self._name, lease_s=self._options.lease_s
         )
         self._recovery = Recovery(self._engine, max_claims=self._options.max_claims)
+        self._is_wired = True
         return []
 
     def freeze(self) -> None:
@@ -232,7 +237,7 @@ class SagaMediator:
         return storage
 
     def _check_wired(self) -> None:
-        if not self._sagas:
+        if not self._is_wired:
             wire(self._emitter, self)
 
     def _find(self, context_type: type, saga: type[Saga[Any]] | None) -> RunnableSaga:
@@ -251,8 +256,7 @@ class SagaMediator:
         if self._units.are_used and self._units.current(type(context)) is not None:
             cure = "Start the saga, and leave it to workers (start_saga): it is then durable with this unit of work."
             raise StreamInsideUnit(type(context), cure)
-        if self._startup is not None:
-            await self._start()
+        await self._start()
         begun = await self._engine.begin(saga, context, saga_id)
         return await self._attach(saga, begun) if isinstance(begun, SagaRecord) else begun
 
@@ -265,6 +269,9 @@ class SagaMediator:
                 return run
             await self._clock.sleep(delay_s)
             delay_s = min(2 * delay_s, longest)
-            stored = await self._engine.storage.load(stored.id) or stored
+            found = await self._engine.storage.load(stored.id)
+            if found is None:  # it has ended, and how is forgotten
+                raise SagaNotFound(stored.id)
+            stored = found
         raise_stored(stored)
         return None

@@ -14,7 +14,7 @@ from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.engine import SagaEngine, raise_stored
 from cqrs_core.saga.leases import Lease
-from cqrs_core.saga.log import Branch, SagaAction, SagaStatus, SagaStepStatus, still_done
+from cqrs_core.saga.log import Branch, SagaStatus, acted, still_done
 from cqrs_core.saga.plan import Happened, follow
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.run import Run, error_text
@@ -69,6 +69,7 @@ class Recovery:
             SagaNotFound: There is none.
             SagaNotClaimable: Somebody drives it, or it is not due.
             SagaFailed: It has failed before, and is undone.
+            SagaAbandoned: A person has given it up as it is.
             SagaSuspended: It waits for a person.
             SagaUnrunnable: As for :meth:`claim`.
         """
@@ -114,6 +115,7 @@ class Recovery:
         lease = Lease(record.id, record.fence, asked_at, self._engine.heartbeat.lease_s)
         run = Run(record.id, saga, lease, record.version, record.standing, None, record.context)
         run.claims = record.claims
+        run.error = record.error
         try:
             if record.claims > self._max_claims:
                 raise SagaUnrunnable(record.id, f"{_OFTEN.format(record.claims)} {record.step_id!r} ends its process.")
@@ -178,12 +180,12 @@ def _undo_problem(run: Run, record: SagaRecord) -> str | None:
 def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry]) -> str | None:
     """Take a saga over that another version of its class has begun, or tell why that cannot be."""
     saga, definition = run.saga, run.saga.definition
-    acted = list(dict.fromkeys(entry.step_id for entry in history if _is_acted(entry)))
+    done = acted(history)
     # The claim has counted one attempt: if there was another before, the step at work may have been begun.
-    problem = definition.misfit(acted, record.step_id if record.attempt > 1 else None)
+    problem = definition.misfit(done, record.step_id if record.attempt > 1 else None)
     if problem is not None:
         return f"its definition has changed: {problem}."
-    cursor = sum(not definition.is_retired(step_id) for step_id in acted)
+    cursor = definition.cursor_after(done)
     if cursor == len(saga.steps):
         return f"its definition has changed: it has done all that {definition.name} has to do."
     lost = [done.step_id for done in run.done if definition.must_be_undone(done.step_id) and saga.undoing(done) is None]
@@ -192,10 +194,6 @@ def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry
     run.standing = run.standing._replace(cursor=cursor)
     run.fingerprint = definition.fingerprint
     return None
-
-
-def _is_acted(entry: SagaLogEntry) -> bool:
-    return entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
 
 
 async def recover_saga(
@@ -218,13 +216,16 @@ async def recover_saga(
         context_builder: The class of its context, or what makes one of a dict; that of the saga unless given.
         container: Makes the handlers.
         storage: Where it is stored.
-        event_emitter: Takes the events of its steps to their handlers; unless given, none has any.
+        event_emitter: Takes the events of its steps to their handlers, and notifications to its publisher; unless
+            given, there are none.
 
     Raises:
         SagaNotFound: There is no such saga.
         SagaNotClaimable: Somebody drives it, or nobody may.
-        SagaUnrunnable: It does not fit *saga*, and is suspended now.
+        SagaUnrunnable: It does not fit *saga*, and is suspended now; or a step has a notification to be published, and
+            there is no publisher: then it is left to whoever has one.
         SagaFailed: Everything is undone.
+        SagaAbandoned: A person has given it up as it is.
         SagaSuspended: A person is waited for.
         Exception: What the step raised for which everything was undone.
     """
@@ -236,7 +237,7 @@ async def recover_saga(
     clock = SystemClock()
     build = None if isinstance(context_builder, type) else context_builder
     runnable = RunnableSagas(source, emitter, Units(source), Guards(clock=clock)).make(definition_of(saga), build)
-    engine = SagaEngine(storage, Publishing(None), clock=clock)
+    engine = SagaEngine(storage, Publishing(emitter.publisher), clock=clock)
     recovery = Recovery(engine, is_patient=False)
     async for _ in engine.stream(lambda: recovery.take(runnable, saga_id)):
         pass
