@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _MAX_ROWS = 1000
 _MAX_BYTES = 2**20
 
-#: The columns that a row brings, and what PostgreSQL calls the type of an array of them.
-ARRAYS = {
-    "id": "uuid[]",
-    "slot": "smallint[]",
-    "aggregatetype": "text[]",
-    "aggregateid": "text[]",
-    "type": "text[]",
-    "payload": "bytea[]",
-    HEADERS: "text[]",
+#: The columns that a row brings, and what PostgreSQL calls their types.
+COLUMNS = {
+    "id": "uuid",
+    "slot": "smallint",
+    "aggregatetype": "text",
+    "aggregateid": "text",
+    "type": "text",
+    "payload": "bytea",
+    HEADERS: "text",
 }
 
 
@@ -46,7 +46,7 @@ def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) 
     for chunk in _chunks(rows):
         if dialect.name == "postgresql" and len(chunk) > 1:
             # Past SQLAlchemy, whose part of it would take as long as the database's.
-            arrays = tuple([row[name] for row in chunk] for name in ARRAYS)
+            arrays = tuple([row[name] for row in chunk] for name in COLUMNS)
             inserted = connection.exec_driver_sql(_insert_arrays(outbox, dialect, is_emptied=is_emptied), arrays)
         else:
             inserted = connection.execute(_insert(outbox, dialect, is_emptied=is_emptied), chunk)
@@ -105,8 +105,8 @@ def _insert(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> Inser
 @lru_cache(maxsize=32)
 def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> str:
     """Write the statement that takes an array for each column, which is the quickest for many rows."""
-    arrays = ", ".join(f"{mark(dialect, number)}::{kind}" for number, kind in enumerate(ARRAYS.values(), 1))
-    columns = ", ".join(name for name in ARRAYS if name != HEADERS)
+    arrays = ", ".join(f"{mark(dialect, number)}::{kind}[]" for number, kind in enumerate(COLUMNS.values(), 1))
+    columns = ", ".join(name for name in COLUMNS if name != HEADERS)
     table = dialect.identifier_preparer.format_table(outbox)
     # Rows are numbered in the order in which unnest() gives them, which is that of the arrays.
     return (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cqrs_core.saga.log import SagaStatus
 from cqrs_sqla.debezium import is_sent_by_debezium
-from cqrs_sqla.inserting import ARRAYS as MESSAGE
+from cqrs_sqla.inserting import COLUMNS as MESSAGE
 from cqrs_sqla.inserting import insert_rows, mark
 from cqrs_sqla.relaying.dialects import begin, commit
 from cqrs_sqla.rows import HEADERS
@@ -24,49 +24,49 @@ if TYPE_CHECKING:
 
 # The time at which the statement began: one for all that it writes.
 _NOW = "statement_timestamp()"
-#: What a new saga brings, and what PostgreSQL calls an array of it.
+#: What a new saga brings, and what PostgreSQL calls it.
 _NEW = {
-    "id": "uuid[]",
-    "name": "text[]",
-    "fingerprint": "text[]",
-    "status": "text[]",
-    "step_id": "text[]",
-    "context": "text[]",
-    "input_hash": "text[]",
-    "owner": "text[]",
-    "lease_s": "float8[]",
+    "id": "uuid",
+    "name": "text",
+    "fingerprint": "text",
+    "status": "text",
+    "step_id": "text",
+    "context": "text",
+    "input_hash": "text",
+    "owner": "text",
+    "lease_s": "float8",
 }
 #: The same for a checkpoint.
 _CHECKPOINT = {
-    "id": "uuid[]",
-    "fence": "bigint[]",
-    "version": "int[]",
-    "status": "text[]",
-    "cursor_pos": "int[]",
-    "branch": "smallint[]",
-    "attempt": "int[]",
-    "suspended_from": "text[]",
-    "step_id": "text[]",
-    "claims": "int[]",
-    "context": "text[]",
-    "fingerprint": "text[]",
-    "error": "text[]",
-    "wake_in_s": "float8[]",
-    "is_live": "bool[]",
-    "is_released": "bool[]",
+    "id": "uuid",
+    "fence": "bigint",
+    "version": "int",
+    "status": "text",
+    "cursor_pos": "int",
+    "branch": "smallint",
+    "attempt": "int",
+    "suspended_from": "text",
+    "step_id": "text",
+    "claims": "int",
+    "context": "text",
+    "fingerprint": "text",
+    "error": "text",
+    "wake_in_s": "float8",
+    "is_live": "bool",
+    "is_released": "bool",
 }
 #: And for what was done.
 _STEP = {
-    "saga_id": "uuid[]",
-    "version": "int[]",
-    "place": "smallint[]",
-    "step_id": "text[]",
-    "step_name": "text[]",
-    "branch": "smallint[]",
-    "action": "text[]",
-    "status": "text[]",
-    "attempt": "int[]",
-    "error": "text[]",
+    "saga_id": "uuid",
+    "version": "int",
+    "place": "smallint",
+    "step_id": "text",
+    "step_name": "text",
+    "branch": "smallint",
+    "action": "text",
+    "status": "text",
+    "attempt": "int",
+    "error": "text",
 }
 
 
@@ -105,8 +105,8 @@ class PostgresStatements:
             )
             for new in sagas
         ]
-        statement = _start(self._tables, self._dialect)
-        return set(connection.exec_driver_sql(statement, tuple(_columns(rows, len(_NEW)))).scalars())
+        statement = _start(self._tables, self._dialect, is_one=len(rows) == 1)
+        return set(connection.exec_driver_sql(statement, _parameters(rows)).scalars())
 
     def write(
         self, connection: sa.Connection, checkpoints: Sequence[Checkpoint], *, is_within: bool
@@ -130,12 +130,10 @@ class PostgresStatements:
     ) -> set[uuid.UUID]:
         rows = [_row(one) for one in checkpoints]
         steps = [tuple(row[name] for name in _STEP) for one in checkpoints for row in one.steps]
-        arrays = [*_columns(rows, len(_CHECKPOINT)), *_columns(steps, len(_STEP))]
-        if messages:
-            sent = [(saga_id, *(row[name] for name in MESSAGE)) for saga_id, row in messages]
-            arrays += _columns(sent, len(MESSAGE) + 1)
-        statement = _write(self._tables, self._dialect, has_messages=bool(messages))
-        return set(connection.exec_driver_sql(statement, tuple(arrays)).scalars())
+        sent = [(saga_id, *(row[name] for name in MESSAGE)) for saga_id, row in messages]
+        statement = _write(self._tables, self._dialect, tuple(map(_few, (rows, steps, sent))))
+        parameters = (*_parameters(rows), *_parameters(steps), *_parameters(sent))
+        return set(connection.exec_driver_sql(statement, parameters).scalars())
 
 
 def _row(checkpoint: Checkpoint) -> tuple[Any, ...]:
@@ -162,16 +160,26 @@ def _row(checkpoint: Checkpoint) -> tuple[Any, ...]:
     )
 
 
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+#: None, one, or any number from two on: what a statement is written for.
+_MANY = 2
 
 
-def _unnested(kinds: Mapping[str, str], name: str, numbered: Callable[[], str], *, ordinality: bool = False) -> str:
-    arrays = ", ".join(f"{numbered()}::{kind}" for kind in kinds.values())
-    columns = ", ".join(kinds)
-    if ordinality:
-        return f"unnest({arrays}) WITH ORDINALITY AS {name} ({columns}, place)"
-    return f"unnest({arrays}) AS {name} ({columns})"
+def _few(rows: Sequence[object]) -> int:
+    return min(len(rows), _MANY)
+
+
+def _parameters(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Give the values of one row; or of many, an array for each column."""
+    return rows[0] if len(rows) == 1 else tuple(map(list, zip(*rows, strict=True)))
+
+
+def _rows(kinds: Mapping[str, str], name: str, count: int, numbered: Callable[[], str]) -> str:
+    """Write what gives the rows of :func:`_parameters`. One row is planned, and found, as if its values stood there."""
+    if count == 1:
+        values = ", ".join(f"{numbered()}::{kind} AS {column}" for column, kind in kinds.items())
+        return f"(SELECT {values}, 1 AS nth) AS {name}"
+    arrays = ", ".join(f"{numbered()}::{kind}[]" for kind in kinds.values())
+    return f"unnest({arrays}) WITH ORDINALITY AS {name} ({', '.join(kinds)}, nth)"
 
 
 def _marks(dialect: sa.Dialect) -> Callable[[], str]:
@@ -188,25 +196,47 @@ def _all_of(name: str, columns: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=32)
-def _start(tables: Tables, dialect: sa.Dialect) -> str:
+def _start(tables: Tables, dialect: sa.Dialect, *, is_one: bool) -> str:
     saga = dialect.identifier_preparer.format_table(tables.saga)
     plain = [name for name in _NEW if name != "lease_s"]
+    is_running = f"status = '{SagaStatus.RUNNING}'"
     return (
         f"INSERT INTO {saga} ({', '.join(plain)}, cursor_pos, branch, attempt, version, fence, claims, "  # noqa: S608 - as in inserting.py
         f"wake_at, created_at, updated_at) "
-        f"SELECT {', '.join(plain)}, 0, 0, CASE status WHEN '{SagaStatus.RUNNING}' THEN 1 ELSE 0 END, 1, 1, 0, "
-        f"CASE status WHEN '{SagaStatus.RUNNING}' THEN {_later('lease_s')} ELSE {_NOW} END, "
-        f"{_NOW}, {_NOW} FROM {_unnested(_NEW, 'given', _marks(dialect))} "
+        f"SELECT {', '.join(plain)}, 0, 0, CASE WHEN {is_running} THEN 1 ELSE 0 END, 1, 1, 0, "
+        f"CASE WHEN {is_running} THEN {_later('lease_s')} ELSE {_NOW} END, {_NOW}, {_NOW} "
+        f"FROM {_rows(_NEW, 'given', 1 if is_one else _MANY, _marks(dialect))} "
         f"ON CONFLICT (id) DO NOTHING RETURNING id"
     )
 
 
-@lru_cache(maxsize=32)
-def _write(tables: Tables, dialect: sa.Dialect, *, has_messages: bool) -> str:
-    saga, step, outbox = (
-        dialect.identifier_preparer.format_table(table) for table in (tables.saga, tables.saga_step, tables.outbox)
-    )
+@lru_cache(maxsize=64)
+def _write(tables: Tables, dialect: sa.Dialect, counts: tuple[int, ...]) -> str:
+    """Write the statement for none, one, or many checkpoints, entries of histories, and messages."""
+    checkpoints, steps, messages = counts
     marks = _marks(dialect)
+    parts = [_update(tables, dialect, _rows(_CHECKPOINT, "given", checkpoints, marks))]
+    if steps:
+        columns = ", ".join(_STEP)
+        parts.append(
+            f"steps AS (INSERT INTO {_named(dialect, tables.saga_step)} ({columns}, recorded_at) "  # noqa: S608 - as above
+            f"SELECT {_all_of('done', _STEP)}, {_NOW} FROM {_rows(_STEP, 'done', steps, marks)} "
+            "JOIN written ON written.id = done.saga_id)"
+        )
+    if messages:
+        names = [name for name in MESSAGE if name != HEADERS]
+        sent = {"saga_id": "uuid", **MESSAGE}
+        # Rows are numbered in the order in which they are sorted.
+        parts.append(
+            f"messages AS (INSERT INTO {_named(dialect, tables.outbox)} ({', '.join(names)}, headers, created_at) "  # noqa: S608 - as above
+            f"SELECT {_all_of('sent', names)}, sent.{HEADERS}::json, clock_timestamp() "
+            f"FROM {_rows(sent, 'sent', messages, marks)} "
+            "JOIN written ON written.id = sent.saga_id ORDER BY sent.nth)"
+        )
+    return f"WITH {', '.join(parts)} SELECT id FROM written"  # noqa: S608 - as above
+
+
+def _update(tables: Tables, dialect: sa.Dialect, given: str) -> str:
     always = ("status", "cursor_pos", "branch", "attempt", "suspended_from", "step_id", "claims")
     changes = [f"{name} = given.{name}" for name in always]
     changes += [f"{name} = coalesce(given.{name}, saga.{name})" for name in ("context", "fingerprint", "error")]
@@ -218,22 +248,11 @@ def _write(tables: Tables, dialect: sa.Dialect, *, has_messages: bool) -> str:
         f"wake_at = CASE WHEN given.is_live THEN coalesce({_later('given.wake_in_s')}, saga.wake_at) END",
         f"rested_at = CASE WHEN NOT given.is_live THEN {_NOW} END",
     ]
-    text = (
-        f"WITH written AS (UPDATE {saga} AS saga SET {', '.join(changes)} "  # noqa: S608 - as above
-        f"FROM {_unnested(_CHECKPOINT, 'given', marks)} "
-        "WHERE saga.id = given.id AND saga.fence = given.fence AND saga.version = given.version RETURNING saga.id), "
-        f"steps AS (INSERT INTO {step} ({', '.join(_STEP)}, recorded_at) "
-        f"SELECT {_all_of('done', _STEP)}, {_NOW} FROM {_unnested(_STEP, 'done', marks)} "
-        "JOIN written ON written.id = done.saga_id)"
+    return (
+        f"written AS (UPDATE {_named(dialect, tables.saga)} AS saga SET {', '.join(changes)} FROM {given} "  # noqa: S608 - as above
+        "WHERE saga.id = given.id AND saga.fence = given.fence AND saga.version = given.version RETURNING saga.id)"
     )
-    if has_messages:
-        columns = [name for name in MESSAGE if name != HEADERS]
-        sent = {"saga_id": "uuid[]", **MESSAGE}
-        # Rows are numbered in the order in which they are sorted.
-        text += (
-            f", messages AS (INSERT INTO {outbox} ({', '.join(columns)}, headers, created_at) "  # noqa: S608 - as above
-            f"SELECT {_all_of('sent', columns)}, sent.{HEADERS}::json, clock_timestamp() "
-            f"FROM {_unnested(sent, 'sent', marks, ordinality=True)} "
-            "JOIN written ON written.id = sent.saga_id ORDER BY sent.place)"
-        )
-    return f"{text} SELECT id FROM written"  # noqa: S608 - as above
+
+
+def _named(dialect: sa.Dialect, table: sa.Table) -> str:
+    return dialect.identifier_preparer.format_table(table)
