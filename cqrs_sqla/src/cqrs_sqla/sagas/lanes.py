@@ -34,14 +34,12 @@ class Wish(NamedTuple):
         item: What it is given.
         saga_id: Of which saga: of one saga, one thing at a time is written.
         size: About how long it is, in bytes.
-        is_last: Whether whoever asks will ask no more for this saga.
     """
 
     perform: Perform
     item: Any
     saga_id: uuid.UUID
     size: int
-    is_last: bool
 
 
 class Lanes:
@@ -62,8 +60,8 @@ class Lanes:
         self._lines = tuple(lines)
         self._waiting: list[tuple[Wish, asyncio.Future[object]]] = []
         self._is_called = False
-        self._last: uuid.UUID | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def write(self, wish: Wish) -> object:
         """
@@ -74,20 +72,30 @@ class Lanes:
         Raises:
             StorageUnavailable: It may have been written.
         """
-        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._begin(loop)
+        answer: asyncio.Future[object] = loop.create_future()
         self._waiting.append((wish, answer))
-        self._call()
+        self._call(loop)
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
             await run_shielded(partial(_ended, answer))
             raise
 
-    def _call(self) -> None:
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget what was on a loop that has ended: nobody waits for it any more."""
+        self._loop = loop
+        self._waiting = []
+        self._free = list(self._lines)
+        self._is_called = False
+
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let a lane begin, in a moment: what others bring until then goes with it."""
-        if self._waiting and self._free and not self._is_called:
+        if self._free and not self._is_called:
             self._is_called = True
-            task = asyncio.get_running_loop().create_task(self._serve(self._free.pop()))
+            task = loop.create_task(self._serve(self._free.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -97,6 +105,11 @@ class Lanes:
                 batch = self._take()
                 self._is_called = False
                 await self._write(line, batch)
+        except BaseException:
+            # The loop ends. Those who wait do so until they are told.
+            self._refuse(self._waiting)
+            self._waiting = []
+            raise
         finally:
             self._is_called = False
             self._free.append(line)
@@ -129,11 +142,14 @@ class Lanes:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are written
             answers = [error] if len(batch) == 1 else [await self._alone(line, wish) for wish in wishes]
         except BaseException:
-            for _, future in batch:
-                _settle(future, StorageUnavailable(self._name, "nobody waited for its answer."))
+            self._refuse(batch)
             raise
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
+
+    def _refuse(self, batch: Sequence[tuple[Wish, asyncio.Future[object]]]) -> None:
+        for _, future in batch:
+            _settle(future, StorageUnavailable(self._name, "its event loop has ended."))
 
     @staticmethod
     async def _alone(line: Line, wish: Wish) -> object:

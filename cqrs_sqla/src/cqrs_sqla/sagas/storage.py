@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cqrs_core.errors import InvalidOption, SagaFenced, StorageUnavailable, StorageUnusable
-from cqrs_core.saga.log import SagaStatus
-from cqrs_sqla.connecting import open_connection
-from cqrs_sqla.failures import is_passing, told_by
-from cqrs_sqla.relaying.lines import Line
+from cqrs_core.errors import InvalidOption, SagaFenced, StorageUnavailable
 from cqrs_sqla.sagas import keeping
 from cqrs_sqla.sagas.claiming import Claims
-from cqrs_sqla.sagas.lanes import Lanes, Wish
+from cqrs_sqla.sagas.connections import Connections
+from cqrs_sqla.sagas.lanes import Wish
 from cqrs_sqla.sagas.postgresql import PostgresStatements
 from cqrs_sqla.sagas.records import check_context, check_new, check_owner, checkpoint_of, history, load
 from cqrs_sqla.sagas.transactions import TransactionStatements
-from cqrs_sqla.schema import problems_of
 from cqrs_sqla.unit import SqlAlchemyUnitOfWork
 
 if TYPE_CHECKING:
@@ -29,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import timedelta
 
+    import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Session
 
@@ -38,11 +32,6 @@ if TYPE_CHECKING:
     from cqrs_sqla.rows import Form
     from cqrs_sqla.sagas.records import Checkpoint
     from cqrs_sqla.tables import Tables
-
-    T = TypeVar("T")
-
-#: How many statements that write sagas are under way at once. SQLite has one writer.
-_LANES = 2
 
 
 class Statements(Protocol):
@@ -78,10 +67,9 @@ class SqlAlchemySagaStorage:
     """
     Sagas of :class:`~cqrs_sqla.SqlAlchemyStorage`, which has them as ``sagas``.
 
-    See :class:`cqrs_core.saga.storage.SagaStorage`, and :class:`cqrs_core.saga.storage.SagaKeeper`. What is written
-    outside of units of work goes over connections of its own, so that no lease is lost because the program needs all of
-    its pool. They are made when they are needed first, and given up with :meth:`stop`, or when the engine is disposed
-    of.
+    See :class:`cqrs_core.saga.storage.SagaStorage`, and :class:`cqrs_core.saga.storage.SagaKeeper`. What drivers ask,
+    but for what is written within units of work, goes over connections of its own, beside the pool of the program:
+    three at most, with SQLite two.
 
     Args:
         engine: The database's.
@@ -99,19 +87,12 @@ class SqlAlchemySagaStorage:
     def __init__(self, engine: AsyncEngine, tables: Tables, *, form: Form, name: str) -> None:
         #: What rows of the outbox look like; known for sure when the storage has started.
         self.form = form
-        self._engine = engine
         self._tables = tables
         self._name = name
-        self._is_sqlite = engine.dialect.name == "sqlite"
         make = PostgresStatements if engine.dialect.name == "postgresql" else TransactionStatements
         self._statements: Statements = make(tables, engine.dialect)
         self._claims = Claims(tables, engine.dialect)
-        lines = [Line(engine, name, _prepare) for _ in range(1 if self._is_sqlite else _LANES)]
-        self._lanes = Lanes(lines, name)
-        self._aside = Line(engine, name, _prepare)
-        # Two that write to SQLite would wait for each other, and sleep meanwhile.
-        self._taking = lines[0] if self._is_sqlite else self._aside
-        self._lines = (*lines, self._aside)
+        self._connections = Connections(engine, tables, name)
         self._start_all = partial(self._start, is_within=False)
         self._write_all = partial(self._write, is_within=False)
 
@@ -129,8 +110,7 @@ class SqlAlchemySagaStorage:
         if within is not None:
             answer = await self._within(within, partial(self._start, sagas=[new], is_within=True))
         else:
-            is_last = new.status is not SagaStatus.RUNNING
-            answer = await self._written(Wish(self._start_all, new, new.id, len(new.context), is_last))
+            answer = await self._connections.write(Wish(self._start_all, new, new.id, len(new.context)))
         return answer  # type: ignore[return-value]  # as _start gives it
 
     async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
@@ -145,8 +125,7 @@ class SqlAlchemySagaStorage:
         """
         checkpoint = checkpoint_of(write, self.form)
         if within is None:
-            is_last = write.is_released or not write.standing.status.is_live
-            await self._written(Wish(self._write_all, checkpoint, write.saga_id, checkpoint.size, is_last))
+            await self._connections.write(Wish(self._write_all, checkpoint, write.saga_id, checkpoint.size))
             return
         # The messages are written by the unit, at its end: what is committed later has greater numbers.
         alone = checkpoint._replace(messages=[])
@@ -162,7 +141,7 @@ class SqlAlchemySagaStorage:
             SagaDoesNotFit: The owner's name is too long.
         """
         check_owner(claim.saga_id, claim.owner)
-        return await self._run(self._taking, lambda connection: self._claims.claim(connection, claim))
+        return await self._connections.take(lambda connection: self._claims.claim(connection, claim))
 
     async def renew(self, held: Collection[tuple[uuid.UUID, int]], *, lease_s: float) -> Collection[uuid.UUID]:
         """
@@ -173,7 +152,7 @@ class SqlAlchemySagaStorage:
         """
         if not held:
             return ()
-        return await self._run(self._taking, lambda connection: self._claims.renew(connection, held, lease_s))
+        return await self._connections.take(lambda connection: self._claims.renew(connection, held, lease_s))
 
     async def load(self, saga_id: uuid.UUID) -> SagaRecord | None:
         """
@@ -182,7 +161,7 @@ class SqlAlchemySagaStorage:
         Raises:
             StorageUnavailable: It cannot be read.
         """
-        return await self._run(self._aside, lambda connection: load(connection, self._tables, saga_id))
+        return await self._connections.read(lambda connection: load(connection, self._tables, saga_id))
 
     async def get_step_history(self, saga_id: uuid.UUID) -> Sequence[SagaLogEntry]:
         """
@@ -191,7 +170,7 @@ class SqlAlchemySagaStorage:
         Raises:
             StorageUnavailable: It cannot be read.
         """
-        return await self._run(self._aside, lambda connection: history(connection, self._tables, saga_id))
+        return await self._connections.read(lambda connection: history(connection, self._tables, saga_id))
 
     # What people ask --------------------------------------------------------------------------------------------------
 
@@ -202,8 +181,9 @@ class SqlAlchemySagaStorage:
         Raises:
             StorageUnavailable: They cannot be read.
         """
-        looking = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        return await self._by_hand(looking, lambda connection: keeping.find(connection, self._tables, query))
+        return await self._connections.by_hand(
+            lambda connection: keeping.find(connection, self._tables, query), only_reads=True
+        )
 
     async def change(self, change: SagaChange) -> SagaRecord:
         """
@@ -215,8 +195,8 @@ class SqlAlchemySagaStorage:
             StorageUnavailable: It may have been changed.
         """
         context = None if change.context is None else check_context(change.saga_id, change.context, self.form)
-        return await self._by_hand(
-            self._engine, lambda connection: keeping.change(connection, self._tables, change, context)
+        return await self._connections.by_hand(
+            lambda connection: keeping.change(connection, self._tables, change, context)
         )
 
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
@@ -226,16 +206,13 @@ class SqlAlchemySagaStorage:
         Raises:
             StorageUnavailable: They may have been forgotten.
         """
-        return await self._by_hand(
-            self._engine, lambda connection: keeping.purge(connection, self._tables, older_than, limit)
+        return await self._connections.by_hand(
+            lambda connection: keeping.purge(connection, self._tables, older_than, limit)
         )
 
     async def stop(self) -> None:
         """Give up the connections; what is asked next makes others."""
-        for line in self._lines:
-            await line.close()
-        if event.contains(self._engine.sync_engine, "engine_disposed", self._on_disposed):
-            event.remove(self._engine.sync_engine, "engine_disposed", self._on_disposed)
+        await self._connections.close()
 
     # How it is done ---------------------------------------------------------------------------------------------------
 
@@ -268,22 +245,6 @@ class SqlAlchemySagaStorage:
         )
         return False if is_made else SagaFenced(write.saga_id)
 
-    async def _written(self, wish: Wish) -> object:
-        self._watch()
-        try:
-            return await self._lanes.write(wish)
-        except DBAPIError as error:
-            await self._explain(error)
-            raise
-
-    async def _run(self, line: Line, work: Callable[[sa.Connection], T]) -> T:
-        self._watch()
-        try:
-            return await line.run(work)
-        except DBAPIError as error:
-            await self._explain(error)
-            raise
-
     async def _within(self, unit: UnitOfWork, work: Callable[[sa.Connection], Sequence[object]]) -> object:
         if not isinstance(unit, SqlAlchemyUnitOfWork):
             raise InvalidOption("within", unit, "a unit of work of the storage whose sagas these are")
@@ -295,45 +256,3 @@ class SqlAlchemySagaStorage:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    async def _by_hand(self, engine: AsyncEngine, work: Callable[[sa.Connection], T]) -> T:
-        try:
-            connection = await open_connection(engine)
-        except Exception as error:  # each driver has errors of its own
-            raise StorageUnavailable(self._name, told_by(error)) from error
-        try:
-            answer = await connection.run_sync(work)
-            await connection.commit()
-        except Exception as error:
-            if isinstance(error, DBAPIError):
-                await self._explain(error)
-            if is_passing(error):
-                raise StorageUnavailable(self._name, told_by(error)) from error
-            raise
-        finally:
-            await connection.close()
-        return answer
-
-    async def _explain(self, error: DBAPIError) -> None:
-        """Say what is wrong with the tables, if that is why a statement failed."""
-        try:
-            problems = await self._aside.run(lambda connection: problems_of(connection, self._tables))
-        except Exception:  # noqa: BLE001 - then it is not for the tables that something went wrong
-            return
-        if problems:
-            raise StorageUnusable(self._name, problems) from error
-
-    def _watch(self) -> None:
-        """Have the connections closed with those of the program, if nobody stops this before."""
-        if not event.contains(self._engine.sync_engine, "engine_disposed", self._on_disposed):
-            event.listen(self._engine.sync_engine, "engine_disposed", self._on_disposed)
-
-    def _on_disposed(self, _engine: sa.Engine) -> None:
-        for line in self._lines:
-            line.hang_up()
-
-
-def _prepare(connection: sa.Connection) -> None:
-    """Have who waited for another see what that one has done; behind a pooler of PostgreSQL's, nothing is set."""
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
