@@ -505,7 +505,6 @@ class App:
                 self._source,
                 self._emitter,
                 self._find_saga_storage,
-                publisher=_LazyPublisher(self._publish),
                 write=self._write,
                 on_enqueued=self._on_enqueued,
                 guards=self._guards,

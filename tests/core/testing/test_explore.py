@@ -168,8 +168,8 @@ def send_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     """Messages of a step leave when it has returned, whatever becomes of its record."""
     envelopes = Publishing.envelopes
 
-    def planted(self: Any, events: Any) -> Any:
-        made = envelopes(self, events)
+    def planted(self: Any, saga_id: Any, events: Any) -> Any:
+        made = envelopes(self, saga_id, events)
         if made:
             OUTBOXES[-1].keep(made)
         return ()

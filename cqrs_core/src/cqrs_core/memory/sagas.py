@@ -159,12 +159,11 @@ class MemorySagaStorage:
 
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.purge`."""
-        end = self._clock.now() - older_than
-        gone = [row for row in self._ended if row.updated_at < end][:limit]
-        for row in gone:
-            self._ended.remove(row)
-            del self._rows[row.id]
-        return len(gone)
+        end, gone = self._clock.now() - older_than, 0
+        while gone < limit and self._ended and self._ended[0].updated_at < end:
+            del self._rows[self._ended.popleft().id]
+            gone += 1
+        return gone
 
     def forget(self) -> None:
         """Forget everything."""
@@ -204,12 +203,8 @@ class MemorySagaStorage:
 
     def _apply(self, row: _Row, write: SagaWrite) -> None:
         now = self._clock.now()
-        row.standing = write.standing
-        row.step_id = write.step_id
-        row.version += 1
-        row.updated_at = now
-        for record in write.log:
-            row.history.append((now, record))
+        row.stand(write.standing, write.step_id, now)
+        row.add(write.log, now)
         row.claims = write.claims
         if write.context is not None:
             row.context = write.context

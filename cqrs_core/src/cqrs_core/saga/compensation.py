@@ -75,7 +75,7 @@ class Compensator:
         record = self._record(run, side, SagaStepStatus.COMPLETED)
         left = [other for other in run.done if other != done]
         await self._journal.note(run, standing, record, None, envelopes, done=left)
-        await self._publishing.go_on(published)
+        await self._publishing.publish(published)
 
     async def _attempts(self, run: Run, side: RunnableSide) -> Sequence[Event]:
         attempt: Any = partial(self._attempt, run, side)

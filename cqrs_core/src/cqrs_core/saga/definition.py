@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from cqrs_core.errors import InvalidSaga, name_of
 from cqrs_core.saga.checks import saga_problems
-from cqrs_core.saga.given import argument_of, handler_of, id_of, option_of
+from cqrs_core.saga.listed_steps import argument_of, handler_of, id_of, option_of
 from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.saga.steps import Ctx, Fallback, SagaContext, SagaStepHandler
@@ -48,11 +48,6 @@ class Saga(Generic[Ctx]):
             problems = list(saga_problems(cls, context_of(cls)))
             if problems:
                 raise InvalidSaga(cls, problems)
-
-    @property
-    def steps_count(self) -> int:
-        """How many steps there are."""
-        return len(self.steps)
 
 
 @dataclass(frozen=True)
@@ -198,7 +193,7 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
     steps = tuple(_step_of(given) for given in cls.steps)
     definition = _definitions[cls] = Definition(
         saga=cls,
-        name=name_given(cls),
+        name=vars(cls).get("name") or cls.__name__,
         context_type=context_type,
         steps=steps,
         kinds=tuple(step.kind for step in steps),
@@ -210,11 +205,6 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
 
 #: By class; classes are not made while a program runs.
 _definitions: dict[type, Definition] = {}
-
-
-def name_given(saga: type[Saga[Any]]) -> str:
-    """Tell what stored sagas know the class by."""
-    return vars(saga).get("name") or saga.__name__
 
 
 def context_of(saga: type, *, must_resolve: bool = False) -> Any:  # noqa: ANN401 - what a program wrote

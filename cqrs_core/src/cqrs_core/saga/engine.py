@@ -15,6 +15,7 @@ from cqrs_core.saga.execution import Executor
 from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
+from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.plan import Standing, can_turn
 from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.storage import NewSaga, check_same_start
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 30.0
 _NO_ERROR = "see its history."
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
 
@@ -43,6 +43,7 @@ class SagaEngine:
     Attributes:
         storage: Where they are.
         clock: Measures leases and delays.
+        options: How they are driven.
         heartbeat: Renews the leases, all at once.
         has_worker: Whether a worker of this process goes on with what is let go.
     """
@@ -54,7 +55,7 @@ class SagaEngine:
         *,
         clock: Clock,
         name: str = "",
-        lease_s: float = LEASE_S,
+        options: SagaOptions | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         """
@@ -65,12 +66,13 @@ class SagaEngine:
             publishing: Takes the events of steps on.
             clock: Measures leases and delays.
             name: Tells people who drives a saga.
-            lease_s: For how many seconds nobody else drives what this process drives, if it dies.
+            options: How they are driven.
             heartbeat: Renews the leases; one of its own unless given.
         """
         self.storage = storage
         self.clock = clock
-        self.heartbeat = heartbeat or Heartbeat(storage, lease_s=lease_s, clock=clock)
+        self.options = options or SagaOptions()
+        self.heartbeat = heartbeat or Heartbeat(storage, lease_s=self.options.lease_s, clock=clock)
         self.has_worker = False
         self.journal = Journal(storage, self.heartbeat, clock)
         self._executor = Executor(self.journal, Compensator(self.journal, publishing, clock), publishing, clock)

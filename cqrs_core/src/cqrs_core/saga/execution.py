@@ -128,7 +128,7 @@ class Executor:
             else:
                 await self._journal.note_step(run, *change)
         if published:
-            await self._publishing.go_on(published)
+            await self._publishing.publish(published)
         handed_out: SagaStepResult[Any, Any] = result
         return handed_out if handed_out.saga_id is run.id else replace(handed_out, saga_id=run.id)
 

@@ -11,7 +11,6 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.errors import CqrsError, InvalidOption, SagaNotFound, SagasNotKept, StreamInsideUnit
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.engine import SagaEngine, raise_stored
-from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.runnable import RunnableSagas
@@ -22,13 +21,13 @@ from cqrs_core.wiring import wire
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from cqrs_core.broker import Publisher
     from cqrs_core.clock import Clock
     from cqrs_core.concurrency import Once
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.definition import Saga
+    from cqrs_core.saga.options import SagaOptions
     from cqrs_core.saga.run import Run
     from cqrs_core.saga.runnable import RunnableSaga
     from cqrs_core.saga.saga_map import SagaMap
@@ -57,7 +56,6 @@ class SagaMediator:
         emitter: EventEmitter,
         storage: SagaStorage | Callable[[], SagaStorage],
         *,
-        publisher: Publisher | None = None,
         write: Callable[[Event], Sequence[Envelope]] | None = None,
         on_enqueued: Callable[[], None] | None = None,
         startup: Once | None = None,
@@ -73,9 +71,9 @@ class SagaMediator:
         Args:
             saga_map: Which context means which saga. It is frozen by wiring.
             source: Makes the handlers of steps, and offers them this mediator.
-            emitter: Takes their events to handlers in this process.
+            emitter: Takes their events to handlers in this process; and, when a step is durable and the storage has no
+                outbox, to its publisher.
             storage: Where sagas are kept; or what gives that when everything is checked.
-            publisher: Takes events to other processes, when a step is durable; where the storage has no outbox.
             write: Writes them for the outbox, where it has one.
             on_enqueued: Called when something is in it.
             startup: What must have been done before the first saga.
@@ -88,12 +86,11 @@ class SagaMediator:
         self.saga_map = saga_map
         self._emitter = emitter
         self._given_storage = storage
-        self._publisher = publisher
         self._write = write
         self._on_enqueued = on_enqueued
         self._startup = startup
         self._units = units or Units(source)
-        self._options = options or SagaOptions()
+        self._options = options
         self._clock = clock or SystemClock()
         self._name = name
         self._runnables = RunnableSagas(source, emitter, self._units, guards or Guards(clock=self._clock))
@@ -190,9 +187,7 @@ class SagaMediator:
 
         self._check_wired()
         sagas = {saga.definition.name: saga for saga in self._sagas.values()}
-        return SagaRecoveryWorker(
-            self._engine, sagas, options=self._options, stop_deadline_s=stop_deadline_s, bell=self.bell
-        )
+        return SagaRecoveryWorker(self._engine, sagas, stop_deadline_s=stop_deadline_s, bell=self.bell)
 
     def wire(self) -> list[CqrsError]:
         """Get ready, and tell everything that is wrong: errors, none of them raised."""
@@ -206,12 +201,9 @@ class SagaMediator:
         self._sagas = {definition.saga: self._runnables.make(definition) for definition in definitions}
         self._found.clear()
         write = self._write if storage.has_outbox else None
-        told = {} if self._on_enqueued is None else {"on_enqueued": self._on_enqueued}
-        publishing = Publishing(self._publisher, write, **told)
-        self._engine = SagaEngine(
-            storage, publishing, clock=self._clock, name=self._name, lease_s=self._options.lease_s
-        )
-        self._recovery = Recovery(self._engine, max_claims=self._options.max_claims)
+        publishing = Publishing(self._emitter.publisher, write, self._on_enqueued)
+        self._engine = SagaEngine(storage, publishing, clock=self._clock, name=self._name, options=self._options)
+        self._recovery = Recovery(self._engine)
         self._is_wired = True
         return []
 

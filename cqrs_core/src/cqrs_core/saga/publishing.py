@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def _say_nothing() -> None:
-    """For those who do not wait for what is in the outbox."""
-
-
 class Publishing:
     """Takes events to other processes."""
 
@@ -29,7 +25,7 @@ class Publishing:
         self,
         publisher: Publisher | None,
         write: Callable[[Event], Sequence[Envelope]] | None = None,
-        on_enqueued: Callable[[], None] = _say_nothing,
+        on_enqueued: Callable[[], None] | None = None,
     ) -> None:
         """
         Take what it needs.
@@ -61,12 +57,13 @@ class Publishing:
             raise SagaUnrunnable(saga_id, str(missing)) from missing
         return ()
 
-    async def go_on(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event]) -> None:
         """Do what is left to do with *events* when the step is durable. That it fails is no matter of the saga."""
         if not events:
             return
         if self._write is not None:
-            self._on_enqueued()
+            if self._on_enqueued is not None:
+                self._on_enqueued()
             return
         for event in events:
             try:

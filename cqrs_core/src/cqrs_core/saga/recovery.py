@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How often a saga may be claimed without a step getting done: one that kills its workers must not do so for ever.
-MAX_CLAIMS = 5
+#: A saga that kills its workers must not do so for ever.
 _OFTEN = "it was claimed {} times without a step getting done: as a rule, the step"
 #: What cannot be run here is left to others for a while, who may have the version that can.
 _POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
@@ -45,17 +44,16 @@ _POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
 class Recovery:
     """Takes sagas that are due."""
 
-    def __init__(self, engine: SagaEngine, *, max_claims: int = MAX_CLAIMS, is_patient: bool = True) -> None:
+    def __init__(self, engine: SagaEngine, *, is_patient: bool = True) -> None:
         """
         Take what it needs.
 
         Args:
-            engine: Drives them.
-            max_claims: How often one may be claimed without getting on.
+            engine: Drives them; its options say how often one may be claimed without getting on.
             is_patient: Whether what cannot be run here is left to others at first, before it is suspended.
         """
         self._engine = engine
-        self._max_claims = max_claims
+        self._max_claims = engine.options.max_claims
         self._is_patient = is_patient
 
     async def take(self, saga: RunnableSaga, saga_id: uuid.UUID) -> Run | None:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from cqrs_core.bell import Bell
 from cqrs_core.concurrency import open_task_group
 from cqrs_core.errors import SagaFenced, SagaUnrunnable, StorageUnavailable
-from cqrs_core.resilience import RetryPolicy
+from cqrs_core.resilience import OUTAGE, RetryPolicy
 from cqrs_core.saga.log import SagaStatus
-from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.storage import SagaClaim
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
 #: How often to look for sagas that nobody here can run: they have waited for long already.
 _ORPHANS_EVERY_S = 60.0
 
@@ -47,7 +45,6 @@ class SagaRecoveryWorker:
         engine: SagaEngine,
         sagas: Mapping[str, RunnableSaga],
         *,
-        options: SagaOptions | None = None,
         stop_deadline_s: float = 30.0,
         bell: Bell | None = None,
     ) -> None:
@@ -55,9 +52,8 @@ class SagaRecoveryWorker:
         Get ready; nothing is claimed yet.
 
         Args:
-            engine: Drives them.
+            engine: Drives them; its options say how.
             sagas: Those that can be run, by their names.
-            options: How.
             stop_deadline_s: Seconds that steps under way have to end in when the worker stops.
             bell: Rung by those who have made a saga due in this process.
         """
@@ -66,10 +62,10 @@ class SagaRecoveryWorker:
         self.counts: Counter[str] = Counter()
         self._engine = engine
         self._sagas = sagas
-        self._options = options or SagaOptions()
+        self._options = engine.options
         self._stop_deadline_s = stop_deadline_s
         self._bell = bell or Bell()
-        self._recovery = Recovery(engine, max_claims=self._options.max_claims)
+        self._recovery = Recovery(engine)
         self._driven = 0
         self._orphans_at = -math.inf
         longest = 1.2 * self._options.poll_s
@@ -125,7 +121,7 @@ class SagaRecoveryWorker:
                     left -= self._start(await self._claim(left), stopping, tasks)
             except StorageUnavailable as error:
                 failures += 1
-                delay_s = _OUTAGE.delay_after(failures)
+                delay_s = OUTAGE.delay_after(failures)
                 logger.warning("Sagas cannot be claimed: %s Trying again in %.1f s.", error, delay_s)
                 await self._bell.wait(delay_s, self._engine.clock)
                 continue

@@ -17,9 +17,10 @@ from cqrs_core.memory import MemoryStorage
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.administration import SagaAdministration
-from cqrs_core.saga.engine import LEASE_S, SagaEngine
+from cqrs_core.saga.engine import SagaEngine
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStepStatus
+from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.run import Run
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 #: How often workers look for the saga: more often than anything that goes wrong here needs it.
 _PASSES = 6
+_LEASE_S = SagaOptions().lease_s
 #: How long a person takes about a decision: a small part of a lease.
 _DECIDING_S = 2.0
 _SAGA_ID = uuid.UUID(int=9)
@@ -183,7 +185,7 @@ class _Play:
         )
 
     def _engine(self) -> SagaEngine:
-        heart = _StillHeart(self._storage, lease_s=LEASE_S, clock=self._clock)
+        heart = _StillHeart(self._storage, lease_s=_LEASE_S, clock=self._clock)
         publishing = Publishing(None, self._outgoing.envelopes)
         return SagaEngine(self._storage, publishing, clock=self._clock, heartbeat=heart)
 
@@ -205,7 +207,7 @@ class _Play:
             record = await self._memory.sagas.load(_SAGA_ID)
             if record is None or not record.status.is_live:
                 break
-            await self._clock.advance(LEASE_S + 1)
+            await self._clock.advance(_LEASE_S + 1)
             at = self._schedule.then if self._schedule.mode == "double_crash" and first is None else None
             life = Incarnation(f"worker {number}", at=at, trace=trace)
             first = first or life
