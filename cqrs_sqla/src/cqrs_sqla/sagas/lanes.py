@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import StorageUnavailable
+from cqrs_sqla.failures import told_by
 
 if TYPE_CHECKING:
     import uuid
@@ -138,7 +139,7 @@ class Lanes:
         try:
             answers = await _perform(line, wishes)
         except StorageUnavailable as error:
-            answers = [error] * len(batch)
+            answers = [error if len(batch) == 1 else self._as_told(error) for _ in batch]
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are written
             answers = [error] if len(batch) == 1 else [await self._alone(line, wish) for wish in wishes]
         except BaseException:
@@ -146,6 +147,12 @@ class Lanes:
             raise
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
+
+    def _as_told(self, error: StorageUnavailable) -> StorageUnavailable:
+        """Make an error of its own for each who waits: who raises it adds to it."""
+        told = StorageUnavailable(self._name, told_by(error.__cause__ or error))
+        told.__cause__ = error
+        return told
 
     def _refuse(self, batch: Sequence[tuple[Wish, asyncio.Future[object]]]) -> None:
         for _, future in batch:
