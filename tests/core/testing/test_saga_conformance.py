@@ -157,7 +157,7 @@ class WritesTheHistoryFirst(Right):
     async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
         row = self.row(write.saga_id)
         if row is not None:
-            row.add(write.log, self._clock.now())
+            row.history += [(self._clock.now(), record) for record in write.log]
         await super().write(write._replace(log=()), within=within)
 
 
