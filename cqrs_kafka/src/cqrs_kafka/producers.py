@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
+from cqrs_kafka.connections import RETRY_BACKOFF_S, broker_unavailable, connection_options, why_unavailable
 from cqrs_kafka.partitions import choose
 from cqrs_kafka.patience import TooSlow, look_at, within
 
@@ -61,12 +61,8 @@ class Producer:
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise self.unavailable(error) from error
+                raise broker_unavailable(self._settings, error) from error
             raise
-
-    def unavailable(self, problem: Exception) -> BrokerUnavailable:
-        """Say that it failed."""
-        return unavailable(self._settings, problem)
 
     def known_partitions(self, topic: str) -> list[int] | None:
         """List the partitions of *topic*; ``None`` if they have to be asked for."""

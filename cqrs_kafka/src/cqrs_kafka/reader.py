@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
-from cqrs_kafka.connections import unavailable
+from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.member import Member
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
@@ -122,7 +122,7 @@ class KafkaTopicReader:
             if sum(positions.values()) > before:
                 until, before = loop.time() + self._settings.unavailable_after_s, sum(positions.values())
             elif loop.time() > until:
-                raise unavailable(self._settings, "no broker gives what is kept of the topic.")
+                raise broker_unavailable(self._settings, "no broker gives what is kept of the topic.")
             await self._poll(member, behind, limit)
 
     async def _poll(self, member: Member, behind: Sequence[TopicPartition], limit: int) -> None:
@@ -137,7 +137,7 @@ class KafkaTopicReader:
             with contextlib.suppress(KafkaError):  # the next poll meets it, too
                 await step_over(member, self._read.values(), error, self._hold)
         except Exception as error:
-            raise unavailable(self._settings, error) from error
+            raise broker_unavailable(self._settings, error) from error
 
     def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         for partition, found in records.items():

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
-from cqrs_kafka.connections import unavailable
+from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
@@ -183,7 +183,7 @@ class KafkaSubscription:
             silent_s = self._positions.silent_s(wanted)
         if silent_s <= patience_s:
             return
-        error = unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
+        error = broker_unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
         if silent_s <= _STALLED * patience_s:
             raise error
         await self._join_again(error)  # if there are brokers again, it is the client that does not notice
@@ -208,7 +208,7 @@ class KafkaSubscription:
         elif self._member.is_broken:
             await self._join_again(error)
         else:
-            raise unavailable(self._settings, error) from error
+            raise broker_unavailable(self._settings, error) from error
 
     async def _join_again(self, error: Exception) -> None:
         """
@@ -292,9 +292,9 @@ class KafkaSubscription:
             except kafka.TopicAuthorizationFailedError as error:
                 raise AccessDenied(f"this user may not read {', '.join(self._topics)}.") from error
             except kafka.KafkaError as error:
-                raise unavailable(self._settings, error) from error
+                raise broker_unavailable(self._settings, error) from error
             if self._loop.time() > until:
-                raise unavailable(self._settings, f"the group {self._group!r} did not let a new member in.")
+                raise broker_unavailable(self._settings, f"the group {self._group!r} did not let a new member in.")
 
     async def _keep_committing(self) -> None:
         while True:

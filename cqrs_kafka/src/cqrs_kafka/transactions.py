@@ -9,6 +9,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced, Tr
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka import verdicts
+from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.errors import AccessDenied, TakenOver
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.patience import TooSlow, look_at, within
@@ -70,7 +71,7 @@ class TransactionalProducer(Producer):
         except (ProducerFenced, InvalidProducerEpoch) as error:
             raise TakenOver(self.transactional_id) from error
         except (KafkaError, TooSlow) as error:
-            raise self.unavailable(error) from error
+            raise broker_unavailable(self._settings, error) from error
 
     async def _commit(self, parcels: Iterable[Parcel], group: str, offsets: Mapping[TopicPartition, int]) -> None:
         made: Any = self._made

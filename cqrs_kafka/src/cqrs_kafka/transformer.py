@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
-from cqrs_kafka.connections import check_libraries, unavailable
+from cqrs_kafka.connections import broker_unavailable, check_libraries
 from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING
 from cqrs_kafka.member import Listener, Member
@@ -179,17 +179,17 @@ class KafkaTransformer:
                 raise AccessDenied(f"this user may not read as the group {self._group!r}: {error}.") from error
             except (kafka.KafkaError, TooSlow) as error:
                 if member.is_broken or isinstance(error, TooSlow):
-                    raise unavailable(self._settings, error) from error
+                    raise broker_unavailable(self._settings, error) from error
                 logger.debug("The group %s: %r", self._group, error)
                 await asyncio.sleep(_PAUSE_S)
             for worker in self._workers:
                 if worker.task.cancelled():
-                    raise unavailable(self._settings, "the function that transforms cancelled its own task.")
+                    raise broker_unavailable(self._settings, "the function that transforms cancelled its own task.")
                 if worker.task.done():
                     worker.task.result()
                 if worker.silent_s > _STALLED * patience_s:
                     problem = f"the group {self._group!r} has had no answer for {worker.silent_s:.0f} s."
-                    raise unavailable(self._settings, problem)
+                    raise broker_unavailable(self._settings, problem)
 
     async def _assign(self, partitions: Collection[TopicPartition]) -> None:
         if self._member is None:
