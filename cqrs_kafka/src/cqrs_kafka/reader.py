@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
 from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.member import Member
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
-from cqrs_kafka.records import envelope_of
+from cqrs_kafka.records import delivery_of
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiokafka import TopicPartition
 
+    from cqrs_core.broker import Delivery
     from cqrs_kafka.settings import KafkaSettings
 
 #: How long one question for messages waits.
@@ -144,5 +144,4 @@ class KafkaTopicReader:
             progress = self._read[partition]
             for record in found:
                 progress.moved_to(record.offset + 1)
-                position = f"{record.partition}/{record.offset}"
-                self._held.append(Delivery(envelope_of(record), progress.name, position))
+                self._held.append(delivery_of(record, progress.name))

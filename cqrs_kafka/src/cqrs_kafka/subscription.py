@@ -18,6 +18,7 @@ from cqrs_kafka.member import Listener, Member
 from cqrs_kafka.patience import TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
+from cqrs_kafka.records import offset_of
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class KafkaSubscription:
             if progress is None:
                 continue
             was_wanted = progress.is_wanted
-            if progress.acknowledged(int(delivery.position.rpartition("/")[2])):
+            if progress.acknowledged(offset_of(delivery)):
                 self._acknowledged += 1
             if progress.is_wanted and not was_wanted:
                 self._intake.change.set()
