@@ -127,7 +127,7 @@ class KafkaTopicReader:
 
     async def _poll(self, member: Member, behind: Sequence[TopicPartition], limit: int) -> None:
         try:
-            self._hold(await member.poll(behind, limit=limit, wait_s=_POLL_S))
+            found = await member.poll(behind, limit=limit, wait_s=_POLL_S)
         except OffsetOutOfRangeError as error:  # the oldest of them were removed meanwhile
             for partition in error.args[0]:
                 self._read[partition].moved_to(await member.first_offset(partition))
@@ -136,8 +136,10 @@ class KafkaTopicReader:
             self._positions(member).rewind()
             with contextlib.suppress(KafkaError):  # the next poll meets it, too
                 await step_over(member, self._read.values(), error, self._hold)
-        except Exception as error:
+        except Exception as error:  # what the client makes of bytes that it does not foresee may be anything
             raise broker_unavailable(self._settings, error) from error
+        else:
+            self._hold(found)
 
     def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         for partition, found in records.items():
