@@ -12,6 +12,7 @@ from cqrs_kafka import verdicts
 from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.errors import AccessDenied, TakenOver
 from cqrs_kafka.parcels import Call, Parcel, packed
+from cqrs_kafka.partitions import choose
 from cqrs_kafka.patience import TooSlow, look_at, within
 from cqrs_kafka.producers import Producer
 
@@ -33,7 +34,9 @@ class TransactionalProducer(Producer):
 
     def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
         self.transactional_id = transactional_id
-        super().__init__(settings, transactional_id=transactional_id)
+        # Others are told the partition of each batch. Here aiokafka asks for that of each message; its own partitioner
+        # would choose the same, but hashes a key anew each time, which takes some ten times as long as to look it up.
+        super().__init__(settings, transactional_id=transactional_id, partitioner=choose)
 
     async def start(self, within_s: float) -> None:
         """
