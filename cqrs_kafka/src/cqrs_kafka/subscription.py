@@ -15,7 +15,7 @@ from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import STALLED, TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
 from cqrs_kafka.records import offset_of
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 _COMMIT_S = 5.0
 _LAST_COMMIT_S = 2.0
-#: After so many times ``unavailable_after_s`` without an answer, it is tried with another consumer.
-_STALLED = 3
 
 
 class KafkaSubscription:
@@ -185,7 +183,7 @@ class KafkaSubscription:
         if silent_s <= patience_s:
             return
         error = broker_unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
-        if silent_s <= _STALLED * patience_s:
+        if silent_s <= STALLED * patience_s:
             raise error
         await self._join_again(error)  # if there are brokers again, it is the client that does not notice
 
