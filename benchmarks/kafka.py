@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from environment import KAFKA_SERVER
 
 import cqrs_core as cqrs
 from cqrs_core.envelope import Envelope
@@ -194,9 +195,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each")
     parser.add_argument("--messages", type=int, default=500, help="how many, for the slowest; others take more")
     options = parser.parse_args()
-    server = os.environ.get("TEST_KAFKA_BOOTSTRAP")
+    server = os.environ.get(KAFKA_SERVER)
     if not server:
-        sys.exit('TEST_KAFKA_BOOTSTRAP is not set: eval "$(scripts/services start kafka)"')
+        sys.exit(f'{KAFKA_SERVER} is not set: eval "$(scripts/services start kafka)"')
     asyncio.run(measure(server, rounds=options.rounds, messages=options.messages))
 
 
