@@ -49,7 +49,15 @@ DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
 #: It needs a driver, and one run of it will do.
 OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
-BENCHMARKS = ("dispatch", "saga", "discovery", "broker", "outbox", "kafka")
+#: What `bench` measures, and the variable that names the server for it.
+BENCHMARKS = {
+    "dispatch": None,
+    "saga": None,
+    "discovery": None,
+    "broker": None,
+    "outbox": "TEST_POSTGRES_URL",
+    "kafka": "TEST_KAFKA_BOOTSTRAP",
+}
 #: What `bench` measures the core and the outbox against, in an environment of its own.
 PEERS = [
     "python-cqrs[kafka,sqlalchemy]==5.3.0",
@@ -302,11 +310,13 @@ def bench(session: nox.Session) -> None:
     """
     only, *options = session.posargs or [None]
     if only not in {None, *BENCHMARKS}:
-        session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}.")
+        session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}")
+    # One that is named tells by itself that its server is not there.
+    chosen = {only} if only else {name for name, server in BENCHMARKS.items() if server in {None, *os.environ}}
 
     def measure(*programs: str, beside: str | None = None) -> None:
         for program in programs:
-            if only in (program, None):
+            if program in chosen:
                 peers = ["--peer-python", beside] if beside else []
                 session.run("python", f"benchmarks/{program}.py", *peers, *options)
 
@@ -320,12 +330,10 @@ def bench(session: nox.Session) -> None:
     measure("discovery", "broker")
     # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
     packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
-    if {"TEST_POSTGRES_URL", "TEST_KAFKA_BOOTSTRAP"} & os.environ.keys():
+    if chosen & {"outbox", "kafka"}:
         session.install(*packages, env=compiled)
-    if "TEST_POSTGRES_URL" in os.environ:
-        measure("outbox", beside=peers)
-    if "TEST_KAFKA_BOOTSTRAP" in os.environ:
-        measure("kafka")
+    measure("outbox", beside=peers)
+    measure("kafka")
 
 
 if __name__ == "__main__":
