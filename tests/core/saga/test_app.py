@@ -164,7 +164,7 @@ async def test_an_attempt_has_a_unit_of_work_which_is_committed_before_the_check
     storage = cqrs.MemoryStorage()
 
     async def act(self: Any, context: Any) -> Any:
-        unit = find_unit(app._units, type(context))  # noqa: SLF001 - the unit that is open here
+        unit = find_unit(app._parts.units, type(context))  # noqa: SLF001 - the unit that is open here
         assert unit is not None
         unit.enqueue([Envelope("by hand", f"{len(story.events)}".encode())])
         await story.tell("act A", context)
@@ -362,7 +362,7 @@ async def test_cancelled_while_a_worker_runs_a_saga_is_left_to_it(story: Any) ->
             tasks.start(stream)
             await reached.wait()
             tasks.cancel()
-        app._sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
+        app._parts.sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
         assert SagaStatus.COMPLETED is await ended(app, saga_id)
 
     assert ["act A", "act A", "act B"] == story.events
@@ -388,7 +388,7 @@ async def test_handlers_of_events_share_the_unit_of_the_step_and_their_messages_
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - the unit that is open here
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - the unit that is open here
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             self.events.append(sent("emitted"))
@@ -408,7 +408,7 @@ async def test_a_handler_of_events_that_fails_rolls_the_unit_back_and_the_step_i
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - as above
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - as above
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             raise ValueError("the projection is broken")
@@ -431,7 +431,7 @@ async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) ->
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            handled.append(find_unit(app._units, Reserved) is not None)  # noqa: SLF001 - as above
+            handled.append(find_unit(app._parts.units, Reserved) is not None)  # noqa: SLF001 - as above
 
     app.events.bind(Reserved, Handler)
     async with app.running(only="sagas"):
