@@ -311,8 +311,8 @@ class Topics:
         async with self._admin() as admin:
             return list(await admin.list_topics())
 
-    async def read(self, topic: str, count: int) -> Sequence[ConsumerRecord[Any, Any]]:
-        """Read what is there, until it is so many; and whatever has come with them."""
+    async def read(self, topic: str, count: int, *, by: str = "") -> Sequence[ConsumerRecord[Any, Any]]:
+        """Read until there are so many, or a header *by* has so many values; and what has come with them."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, fetch_max_wait_ms=20)
         await consumer.start()
         try:
@@ -321,8 +321,8 @@ class Topics:
             await consumer.seek_to_beginning(*partitions)
             found: list[ConsumerRecord[Any, Any]] = []
             deadline = time.monotonic() + DEADLINE_S
-            while len(found) < count:
-                assert time.monotonic() < deadline, f"{len(found)} of {count} messages: {found}"
+            while (have := len({dict(record.headers)[by] for record in found} if by else found)) < count:
+                assert time.monotonic() < deadline, f"{have} of {count} messages: {found}"
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     found += records
             return found
