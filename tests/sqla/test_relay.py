@@ -15,11 +15,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from cqrs_core.bell import Bell
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group, run_all
 from cqrs_core.envelope import Envelope
-from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
+from cqrs_core.relay import OutboxRelay, RelayOptions
 from cqrs_core.resilience import RetryPolicy
 from cqrs_sqla import SqlAlchemyStorage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from cqrs_core.errors import StorageUnusable
 from cqrs_sqla.outbox import SqlAlchemyOutbox
+from cqrs_sqla.signals import PostgresSignal
 from cqrs_sqla.tables import Tables
 
 DEADLINE_S = 20.0
@@ -94,4 +96,27 @@ async def test_a_pooler_is_refused_if_it_changes_connections(pooled_url: str, po
                 assert "on" == (await connection.execute(sa.text("SHOW enable_seqscan"))).scalar_one()
     finally:
         await lease.release()
+        await engine.dispose()
+
+
+async def test_who_rings_through_a_pooler_leaves_its_connections_as_they_were(pooled_url: str, tables: Tables) -> None:
+    """They are the program's too, whose commits have to reach the disk."""
+    options = {"prepared_statement_cache_size": 0, "statement_cache_size": 0} if "asyncpg" in pooled_url else {}
+    engine = create_async_engine(pooled_url, poolclass=NullPool, connect_args=options)
+    signal = PostgresSignal(engine, tables, "the database", pause_s=0.0)
+    heard = asyncio.Event()
+
+    def hear(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "pg_notify" in statement:
+            heard.set()
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", hear)
+    try:
+        signal.ring()
+        await asyncio.wait_for(heard.wait(), DEADLINE_S)
+        async with engine.connect() as connection:
+            assert "on" == (await connection.execute(sa.text("SHOW synchronous_commit"))).scalar_one()
+    finally:
+        sa.event.remove(sa.Engine, "after_cursor_execute", hear)
+        await signal.stop()
         await engine.dispose()

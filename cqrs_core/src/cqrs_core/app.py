@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    from cqrs_core.bell import Bell
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
     from cqrs_core.consumer import Consumer, OnDead, OnUnknown, Order
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from cqrs_core.outbox_signal import OutboxSignal
     from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
-    from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
+    from cqrs_core.relay import OutboxRelay, RelayOptions
     from cqrs_core.resilience import RetryPolicy
     from cqrs_core.saga.definition import Saga
     from cqrs_core.saga.mediator import SagaMediator
@@ -393,7 +394,8 @@ class App:
 
     async def _make_relay(self) -> OutboxRelay:
         # Only who has an outbox pays for it.
-        from cqrs_core.relay import Bell, OutboxRelay, RelayOptions  # noqa: PLC0415 - see above
+        from cqrs_core.bell import Bell  # noqa: PLC0415 - see above
+        from cqrs_core.relay import OutboxRelay, RelayOptions  # noqa: PLC0415 - see above
         from cqrs_core.storage import outbox_keeper_of  # noqa: PLC0415 - see above
 
         traffic = await self._started_traffic()

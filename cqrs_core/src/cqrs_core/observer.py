@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from cqrs_core.errors import InvalidOption
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -57,22 +55,9 @@ class Observer(Protocol):
         ...
 
 
-def check_observer(observer: object) -> None:
-    """
-    See that *observer* is one.
-
-    Raises:
-        InvalidOption: It lacks methods.
-    """
-    missing = missing_observer_methods(observer)
-    if missing:
-        expected = f"an observer: an object that also has {', '.join(missing)}"
-        raise InvalidOption("observer", type(observer), expected)
-
-
 def missing_observer_methods(observer: object) -> list[str]:
     """Name the methods that *observer* lacks."""
-    return [name for name in _METHODS if not callable(getattr(observer, name, None))]
+    return [name for name in _METHODS if isinstance(observer, type) or not callable(getattr(observer, name, None))]
 
 
 class SafeObserver:
@@ -81,6 +66,8 @@ class SafeObserver:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._has_failed = False
+        #: Of gauges that are told by name: the names that were told last.
+        self._told: dict[Metric, Collection[str]] = {}
 
     def add(self, metric: Metric, number: int, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> None:
         """As :meth:`Observer.add`; 0 is not told."""
@@ -90,6 +77,15 @@ class SafeObserver:
     def set(self, metric: Metric, value: float, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> None:
         """As :meth:`Observer.set`."""
         self._tell(self._observer.set, metric, value, attributes)
+
+    def set_each(
+        self, metric: Metric, values: Mapping[str, float], by: str, attributes: Mapping[str, str] = _NO_ATTRIBUTES
+    ) -> None:
+        """Tell a gauge for each name, which is the attribute *by*; 0 for those that have gone since the last call."""
+        gone = set(self._told.get(metric, ())) - values.keys()
+        self._told[metric] = tuple(values)
+        for name, value in {**dict.fromkeys(gone, 0.0), **values}.items():
+            self.set(metric, value, {**attributes, by: name})
 
     def record(self, metric: Metric, value: float, attributes: Mapping[str, str] = _NO_ATTRIBUTES) -> None:
         """As :meth:`Observer.record`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cqrs_core.errors import CqrsError
-from cqrs_core.observer import check_observer
-from cqrs_core.plugins import open_backend
+from cqrs_core.given_backends import backend_from
+from cqrs_core.observer import missing_observer_methods
 
 if TYPE_CHECKING:
     from cqrs_core.observer import Observer
@@ -34,14 +34,18 @@ class Observing:
         """Open it, and tell everything that is wrong: errors, none of them raised."""
         if self._observer is None:
             try:
-                if isinstance(self._given, str):
-                    self._observer = open_backend("observer", self._given)
-                else:
-                    check_observer(self._given)
-                    self._observer = self._given
+                self._observer = backend_from(
+                    "observer", self._given, open_backend=_open, missing_methods=missing_observer_methods
+                )
             except CqrsError as error:
                 return [error]
         return []
 
     def freeze(self) -> None:
         """There is nothing to change."""
+
+
+def _open(spec: str) -> Observer:
+    from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for the search
+
+    return open_backend("observer", spec)

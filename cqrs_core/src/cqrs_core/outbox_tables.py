@@ -69,9 +69,8 @@ def described_status(status: OutboxStatus) -> str:
         *_senders(status),
         *((name.replace("_", " "), f"{value:,.0f}") for name, value in status.figures.items()),
     ]
-    width = max(len(name) for name, _ in lines)
     advice = [*_advice(status)]
-    return "\n".join([*(f"{name:<{width}}  {text}" for name, text in lines), *([""] if advice else []), *advice])
+    return "\n".join([*columns(lines), *([""] if advice else []), *advice])
 
 
 def _senders(status: OutboxStatus) -> Iterator[tuple[str, str]]:

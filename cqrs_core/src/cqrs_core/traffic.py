@@ -8,6 +8,7 @@ from cqrs_core.broker import missing_methods, readable
 from cqrs_core.concurrency import Gate, Once, run_shielded
 from cqrs_core.context import current_messages
 from cqrs_core.errors import CqrsError, InvalidOption, NotReadable, PublishedAndConsumed, UnhandledEvent
+from cqrs_core.given_backends import backend_from
 from cqrs_core.incoming import IncomingEvents
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience import RetryPolicy
@@ -177,24 +178,17 @@ class Traffic:
         return [*twice, *unhandled]
 
     def _open_broker(self) -> list[CqrsError]:
-        given = self._broker_given
-        if given is None:
+        if self._broker_given is None:
             from cqrs_core.memory import MemoryBroker  # noqa: PLC0415 - only who needs a broker pays for one
 
             self._broker = MemoryBroker()
-        elif isinstance(given, str):
-            from cqrs_core.plugins import open_backend  # noqa: PLC0415 - as above
-
-            try:
-                self._broker = open_backend("broker", given)
-            except CqrsError as error:
-                return [error]
-        elif missing := missing_methods(given):
-            expected = f"a URL, a name, or a broker: an object that also has {', '.join(missing)}"
-            # By its type: what is shown for a URL of another library may hold its password.
-            return [InvalidOption("broker", type(given), expected)]
-        else:
-            self._broker = given
+            return []
+        try:
+            self._broker = backend_from(
+                "broker", self._broker_given, open_backend=_open_broker, missing_methods=missing_methods
+            )
+        except CqrsError as error:
+            return [error]
         return []
 
     @property
@@ -258,6 +252,12 @@ class Traffic:
             return self._emitter.deliver(event)
         messages = current_messages()  # of the consumer, which has called just now: one
         return self._emitter.deliver(event, (messages[0].group, [message.id for message in messages]))
+
+
+def _open_broker(spec: str) -> Broker:
+    from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for the search
+
+    return open_backend("broker", spec)
 
 
 class BrokerPublisher:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import (
@@ -13,6 +13,7 @@ from cqrs_core.errors import (
     NotProvidedByContainer,
     ProvidedTwice,
 )
+from cqrs_core.given_backends import backend_from
 from cqrs_core.open_unit import OpenUnit, UnitOutbox, find_unit
 from cqrs_core.outbox import OutboxedEventRepository
 from cqrs_core.storage import missing_storage_methods
@@ -29,6 +30,10 @@ T = TypeVar("T")
 
 def _say_nothing() -> None:
     """For those who do not wait for what is in the outbox."""
+
+
+def _open_none(spec: str) -> Storage:
+    raise InvalidOption("storage", spec, "a storage: names and URLs are for Apps")
 
 
 class Units:
@@ -56,7 +61,7 @@ class Units:
         """
         self._source = source
         self._given = storage
-        self._open_storage = open_storage
+        self._open_storage = open_storage or _open_none
         self._write = write
         self._on_enqueued = on_enqueued
         self._storage: Storage | None = None
@@ -151,18 +156,13 @@ class Units:
         return result
 
     def _open(self) -> list[CqrsError]:
-        given = self._given
-        if isinstance(given, str) and self._open_storage is not None:
-            try:
-                self._storage = self._open_storage(given)
-            except CqrsError as error:
-                return [error]
-            return []
-        if missing := missing_storage_methods(given):
-            expected = f"a URL, a name, or a storage: an object that also has {', '.join(missing)}"
-            # By its type: what is shown for a URL of another library may hold its password.
-            return [InvalidOption("storage", type(given), expected)]
-        self._storage = cast("Storage", given)  # it has what one has
+        assert self._given is not None, "looked at by the caller"  # noqa: S101 - for type checkers
+        try:
+            self._storage = backend_from(
+                "storage", self._given, open_backend=self._open_storage, missing_methods=missing_storage_methods
+            )
+        except CqrsError as error:
+            return [error]
         return []
 
     def _let_handlers_ask(self) -> list[CqrsError]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from cqrs_sqla.debezium import is_read
+from cqrs_sqla.debezium import is_sent_by_debezium
 from cqrs_sqla.moments import now_on, now_text
 from cqrs_sqla.rows import HEADERS
 
@@ -42,22 +42,22 @@ def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) 
     Where Debezium sends them they are deleted at once: it reads in the log that they were inserted.
     """
     outbox, dialect = tables.outbox, connection.dialect
-    is_tailed = is_read(tables)
+    is_emptied = is_sent_by_debezium(tables)
     for chunk in _chunks(rows):
         if dialect.name == "postgresql" and len(chunk) > 1:
             # Past SQLAlchemy, whose part of it would take as long as the database's.
             arrays = tuple([row[name] for row in chunk] for name in _ARRAYS)
-            inserted = connection.exec_driver_sql(_insert_arrays(outbox, dialect, is_tailed=is_tailed), arrays)
+            inserted = connection.exec_driver_sql(_insert_arrays(outbox, dialect, is_emptied=is_emptied), arrays)
         else:
-            inserted = connection.execute(_insert(outbox, dialect, is_tailed=is_tailed), chunk)
-        if is_tailed:
+            inserted = connection.execute(_insert(outbox, dialect, is_emptied=is_emptied), chunk)
+        if is_emptied:
             _delete(connection, outbox, inserted.scalars())
         yield len(chunk)
 
 
 def insert_selected(connection: sa.Connection, tables: Tables, insertion: Insert, facts: Mapping[str, object]) -> None:
     """Run an INSERT into the outbox that selects its rows; what :func:`insert_rows` deletes, is deleted."""
-    if is_read(tables):
+    if is_sent_by_debezium(tables):
         seq = tables.outbox.c.seq
         _delete(connection, tables.outbox, connection.scalars(insertion.returning(seq), facts))
     else:
@@ -93,16 +93,16 @@ def _mark(dialect: sa.Dialect, number: int) -> str:
 
 
 @lru_cache(maxsize=32)
-def _insert(outbox: sa.Table, dialect: sa.Dialect, *, is_tailed: bool) -> Insert | ReturningInsert[Any]:
+def _insert(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> Insert | ReturningInsert[Any]:
     headers: sa.ColumnElement[Any] = sa.bindparam(HEADERS, type_=sa.Text())
     if dialect.name == "postgresql":
         headers = sa.cast(headers, sa.JSON)
     statement = sa.insert(outbox).values(headers=headers, created_at=now_on(dialect))
-    return statement.returning(outbox.c.seq) if is_tailed else statement.inline()
+    return statement.returning(outbox.c.seq) if is_emptied else statement.inline()
 
 
 @lru_cache(maxsize=32)
-def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_tailed: bool) -> str:
+def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> str:
     """Write the statement that takes an array for each column, which is the quickest for many rows."""
     marks = [_mark(dialect, number) for number in range(1, len(_ARRAYS) + 1)]
     arrays = ", ".join(f"{mark}::{kind}" for mark, kind in zip(marks, _ARRAYS.values(), strict=True))
@@ -112,5 +112,5 @@ def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_tailed: bool) ->
     return (
         f"INSERT INTO {table} ({columns}, headers, created_at) "  # noqa: S608 - names of ours, and a quoted one
         f"SELECT {columns}, {HEADERS}::json, {now_text(dialect)} FROM unnest({arrays}) AS rows ({columns}, {HEADERS})"
-        f"{' RETURNING seq' if is_tailed else ''}"
+        f"{' RETURNING seq' if is_emptied else ''}"
     )

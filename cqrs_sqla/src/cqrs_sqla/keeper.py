@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from cqrs_core import envelope as names
-from cqrs_core.concurrency import run_shielded
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, RelayShare
-from cqrs_sqla.debezium import is_read, readers_of, reading_problems
+from cqrs_sqla.connecting import open_connection
+from cqrs_sqla.debezium import is_sent_by_debezium, readers_of, reading_problems, sender_of
 from cqrs_sqla.failures import is_passing, told_by
 from cqrs_sqla.inserting import insert_selected
 from cqrs_sqla.moments import as_utc, now_on
@@ -128,8 +128,8 @@ class SqlAlchemyOutboxKeeper:
             free_slots=SLOTS - sum(held.values()),
             slots=SLOTS,
             figures=self._figures(connection),
-            sent_by="Debezium" if is_read(self._tables) else None,
-            readers=readers_of(connection) if is_read(self._tables) else (),
+            sent_by=sender_of(self._tables),
+            readers=readers_of(connection) if is_sent_by_debezium(self._tables) else (),
         )
 
     def _figures(self, connection: sa.Connection) -> dict[str, float]:
@@ -273,21 +273,10 @@ class SqlAlchemyOutboxKeeper:
             await connection.close()
 
     async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
-        made: list[AsyncConnection] = []
-
-        async def connect() -> None:
-            made.append(await engine.connect())
-
         try:
-            # As for SqlAlchemyOutbox.pending: a cancellation would lose the connection.
-            await run_shielded(connect)
-        except BaseException as error:
-            for connection in made:
-                await connection.close()
-            if isinstance(error, Exception):  # each driver has errors of its own
-                raise StorageUnavailable(self._name, told_by(error)) from error
-            raise
-        return made[0]
+            return await open_connection(engine)
+        except Exception as error:  # each driver has errors of its own
+            raise StorageUnavailable(self._name, told_by(error)) from error
 
     async def _problems(self) -> Sequence[str]:
         try:

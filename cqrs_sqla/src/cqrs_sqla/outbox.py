@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cqrs_core.concurrency import run_shielded
-from cqrs_core.errors import RelayRefused
-from cqrs_sqla.debezium import is_read
+from cqrs_sqla.debezium import refuse_relay
 from cqrs_sqla.relaying import SqlAlchemyOutboxLease
 from cqrs_sqla.rows import record_columns, record_of
 
@@ -68,6 +67,5 @@ class SqlAlchemyOutbox:
             InvalidOption: *ttl_s* is not more than 0.
             RelayRefused: Debezium sends the outbox.
         """
-        if is_read(self._tables):
-            raise RelayRefused("Debezium")
+        refuse_relay(self._tables)
         return SqlAlchemyOutboxLease(self._relays_engine, self._tables, name, ttl_s=ttl_s, compressor=self._compressor)

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
-from cqrs_core.errors import RelayRefused, UnpublishableEvent
+from cqrs_core.errors import UnpublishableEvent
 from cqrs_core.outbox import OutboxedEventRepository
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_sqla.compressor import Compressor, check_compressor
-from cqrs_sqla.debezium import check_can_be_read, is_read
+from cqrs_sqla.debezium import check_can_be_read, refuse_relay
 from cqrs_sqla.errors import ForeignSession
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.rows import Form, max_bytes_of, row_of
@@ -155,8 +155,7 @@ class SqlAlchemyOutboxedEventRepository(OutboxedEventRepository):
             RelayRefused: Debezium sends the outbox.
         """
         target = self._target()
-        if is_read(self._tables or _default_tables(target)):
-            raise RelayRefused("Debezium")
+        refuse_relay(self._tables or _default_tables(target))
         was_begun = target.in_transaction()
         await self._remove_sent()
         records = await self._run(lambda taking, connection: taking.take(connection, limit=batch_size, topic=topic))

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.resilience import RetryPolicy
+from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.relaying.lines import Line, own_engine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -89,7 +90,7 @@ class PostgresSignal:
             await asyncio.sleep(_AGAIN.delay_after(failures))
 
     def _new_line(self) -> Line:
-        return Line(self._engine, self._name, _prepare)
+        return Line(self._engine, self._name, _prepare_nothing)
 
     async def _ring_and_pause(self) -> None:
         while self._is_rung:
@@ -101,38 +102,35 @@ class PostgresSignal:
             await asyncio.sleep(self._pause_s)
 
     def _notify(self, connection: sa.Connection) -> None:
-        connection.execute(sa.select(sa.func.pg_notify(self.channel, "")))
+        # A ring that is lost with the server is no loss, so nobody waits for the disk: in this one transaction.
+        is_local = True
+        unhurried = sa.func.set_config("synchronous_commit", "off", is_local)
+        connection.execute(sa.select(unhurried, sa.func.pg_notify(self.channel, "")))
 
     @asynccontextmanager
     async def _listening(self, on_ring: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
         own = own_engine(self._engine)
         is_lost = asyncio.Event()
-        connections: list[AsyncConnection] = []
-
-        async def connect() -> None:
-            connections.append(await own.connect())
-
+        connection: AsyncConnection | None = None
         try:
-            await run_shielded(connect)  # as a Line does it
-            (connection,) = connections
+            connection = await open_connection(own)
             # Any: each driver has its own.
             driver: Any = (await connection.get_raw_connection()).driver_connection
             async with _WITH[connection.dialect.driver](driver, self.channel, on_ring, is_lost):
                 yield is_lost
         finally:
-            await run_shielded(partial(_give_up, own, connections))
+            await run_shielded(partial(_give_up, own, connection))
 
 
-async def _give_up(own: AsyncEngine, connections: Iterable[AsyncConnection]) -> None:
-    for connection in connections:
+async def _give_up(own: AsyncEngine, connection: AsyncConnection | None) -> None:
+    if connection is not None:
         await connection.invalidate()  # it listens, so it is of no use to others
         await connection.close()
     await own.dispose()
 
 
-def _prepare(connection: sa.Connection) -> None:
-    # A ring that is lost with the server is no loss, so nobody waits for the disk.
-    connection.exec_driver_sql("SET synchronous_commit = off")
+def _prepare_nothing(_: sa.Connection) -> None:
+    """Leave it as it is: behind a pooler, it may be the program's own the next moment."""
 
 
 def _channel(outbox: sa.Table) -> str:

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
 from cqrs_sqla.compressor import check_compressor
+from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.databases import database_of, name_of_database
-from cqrs_sqla.debezium import check_can_be_read, connector_config, is_read, reading_problems
+from cqrs_sqla.debezium import check_can_be_read, connector_config, reading_problems, sender_of
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.inbox import SqlAlchemyInbox
@@ -86,7 +87,7 @@ class SqlAlchemyStorage:
         self.takes: type | None = AsyncSession if takes_session else None
         self.tables = define_tables(sa.MetaData()) if tables is None else tables
         check_can_be_read(self.tables, engine.dialect, compressor)
-        self.sent_by: str | None = "Debezium" if is_read(self.tables) else None
+        self.sent_by: str | None = sender_of(self.tables)
         if notify and self.sent_by is not None:
             raise InvalidOption("notify", notify, f"left out where {self.sent_by} sends: there is no relay to be woken")
         self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
@@ -193,7 +194,7 @@ class SqlAlchemyStorage:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         try:
-            connection = await self._engine.connect()
+            connection = await open_connection(self._engine)
         except Exception as error:  # each driver has errors of its own
             raise StorageUnavailable(self._name, told_by(error)) from error
         try:

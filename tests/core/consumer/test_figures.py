@@ -93,6 +93,27 @@ async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: De
     assert [2.5] == notebook.values["attempt shop payments"]
 
 
+async def test_what_becomes_of_a_message_that_failed_is_no_part_of_the_attempt(desk: Desk) -> None:
+    """To send it to the dead letters may take long; that says nothing about the handler."""
+
+    class Slow(cqrs.MemoryBroker):
+        async def send(self, envelope: cqrs.Envelope) -> None:
+            if envelope.topic.endswith(".dead"):
+                await desk.clock.sleep(5.0)
+            await super().send(envelope)
+
+    notebook = Notebook()
+    desk.broker = Slow()
+    app, book = desk.app(observer=notebook, retry=cqrs.RetryPolicy(max_attempts=1))
+    book.fails = {"a": [ValueError("a")]}
+    async with app.running():
+        await desk.send("a")
+        await desk.clock.until_asleep(2)
+        await desk.clock.advance(5.0)
+        await desk.until(lambda: app.consumers[0].counts["dead_lettered"] == 1)
+    assert [0.0] == notebook.values["attempt shop payments"]
+
+
 async def _nothing(_: object) -> None:
     """For subscriptions to which it is all the same."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ import cqrs_core as cqrs
 from cqrs_core.broker import Delivery
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.consumer import DeadLetters, LetterSelection
-from cqrs_core.consumer.dead_letters import dead_letter
+from cqrs_core.consumer.attempts import Attempts
+from cqrs_core.consumer.dead_letter_topic import letter_of
+from cqrs_core.consumer.dead_letters import ParkedBehind, dead_letter
+from cqrs_core.consumer.lanes import Lane
 from cqrs_core.consumer.parking import Parking
 from cqrs_core.errors import BrokerUnavailable, NotReadable
 from cqrs_core.testing import VirtualClock
@@ -352,7 +356,7 @@ async def test_while_dead_letters_cannot_be_read_keys_wait_and_the_rest_goes_on(
         await desk.until(lambda: book.begun == ["x"])
         await desk.clock.advance(0.5)
         await desk.clock.until_asleep()
-        await desk.clock.advance(0.5)
+        await desk.clock.advance(1.0)  # twice as long as before
         await desk.until(lambda: book.done == ["x", "a", "b"])
         assert 1 == desk.broker.readers
     assert {"handled": 3} == app.consumers[0].counts
@@ -579,6 +583,54 @@ async def test_what_was_read_before_an_error_is_not_read_twice(anyio_backend: st
     await parking.learn("payments/0")
     assert parking.knows("payments/0")
     assert parking.is_behind(MESSAGE)
+
+
+async def test_that_it_cannot_be_read_is_found_out_once_for_all_who_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """A thousand lanes would each ask, and each say so; the next try comes later and later."""
+    topic = Topic()
+    parking = await opened(topic)
+    topic.gate, topic.fails = Gate(), 2
+
+    async def learn() -> None:
+        with pytest.raises(BrokerUnavailable):
+            await parking.learn("payments/0")
+
+    async with open_task_group() as tasks:
+        for _ in range(3):
+            tasks.start(learn)
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        topic.gate.open()
+    first = parking.unreadable_for_s
+    await learn()
+
+    assert 0.45 <= first <= 0.5  # a tenth less, so that not all members ask at once
+    assert 0.9 <= parking.unreadable_for_s <= 1.0
+    assert 0 == topic.fails
+    assert 2 == sum("cannot be read" in record.getMessage() for record in caplog.records)
+
+
+def test_a_letter_that_was_parked_is_known_wherever_its_class_has_stood() -> None:
+    """What is stored outlives the places of classes."""
+    parked = dead_letter(MESSAGE, ParkedBehind("k"), topic=DEAD, group="shop", attempts=0, time=VirtualClock().now())
+    headers = {**parked.headers, "cqrs_dead_error_type": "cqrs_core.elsewhere.ParkedBehind"}
+
+    for envelope in (parked, replace(parked, headers=headers)):
+        assert letter_of(Delivery(envelope, "p", "0/1")).is_parked
+    assert not letter_of(Delivery(letter(1), "p", "0/1")).is_parked
+
+
+async def test_a_lane_that_was_taken_away_before_its_turn_is_not_begun(desk: Desk) -> None:
+    """Another member may have its partition by now: nothing is looked up, and nothing believed about it."""
+    topic = Topic()
+    parking = await opened(topic)
+    lane = Lane("k", "payments/0")
+    lane.queue.append(MESSAGE)
+    lane.is_dropped = True
+    attempts = Attempts({}, None, None, {"payments": parking}, None, group="shop", clock=desk.clock, figures=None)  # type: ignore[arg-type]  # nothing is asked of these
+
+    assert await attempts.advance(lane) is None
+    assert not parking.knows("payments/0")
 
 
 async def test_what_this_member_settled_is_settled_whatever_it_reads_later(anyio_backend: str) -> None:  # noqa: ARG001

@@ -13,12 +13,13 @@ import anyio
 import pytest
 
 from cqrs_core import errors
+from cqrs_core.bell import Bell
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.concurrency import Gate
 from cqrs_core.concurrency.loops import is_asyncio_running
 from cqrs_core.envelope import Envelope
 from cqrs_core.outbox import OutboxRecord, ParkedKey
-from cqrs_core.relay import Bell, OutboxRelay, RelayOptions
+from cqrs_core.relay import OutboxRelay, RelayOptions
 from cqrs_core.resilience import RetryPolicy
 from cqrs_core.testing import VirtualClock
 

@@ -285,14 +285,15 @@ async def test_an_app_tells_its_observer(notebook: Notebook) -> None:
     assert timedelta(0) <= timedelta(seconds=notebook.series["delay", "orders"][0])
 
 
-async def test_what_is_no_observer_is_a_problem_of_the_wiring() -> None:
-    """Found with all others, before anything is started."""
-    app = cqrs.App("shop", observer=object())  # type: ignore[arg-type]  # it has none of the methods
+@pytest.mark.parametrize("given", [object(), Notebook])
+async def test_what_is_no_observer_is_a_problem_of_the_wiring(given: object) -> None:
+    """Found with all others, before anything is started; so is a class, for which somebody forgot the brackets."""
+    app = cqrs.App("shop", observer=given)  # type: ignore[arg-type]  # what is refused
     app.publishes("", {}, key=None)
     with pytest.raises(errors.WiringError) as raised:
         await app.__aenter__()
 
-    assert "an observer: an object that also has add, set, record" in str(raised.value)
+    assert "a URL, a name, or an observer: an object that also has add, set, record" in str(raised.value)
     assert 2 <= len(raised.value.problems)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ from cqrs_core.consumer.dead_letters import is_note
 from cqrs_core.consumer.letters import ids_of
 from cqrs_core.consumer.returned import Returned, number_of
 from cqrs_core.context import Handling, being_handled
-from cqrs_core.errors import BatchFailed, InvalidOption, UnknownEventName, UnreadableMessage
+from cqrs_core.errors import BatchFailed, BrokerUnavailable, InvalidOption, UnknownEventName, UnreadableMessage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -83,12 +84,14 @@ class Attempts:
         Returns:
             Seconds to wait before the next attempt at the same message; ``None`` if it, or the whole batch, is done.
         """
+        if lane.is_dropped:
+            return None  # its partition was taken away after it was taken up, and before anything was begun
         consumption = self._consumptions[lane.first.envelope.topic]
         if lane.letter is not None:
             return await self._letters.send(lane)
         parking = self._parking_of(lane)
         if parking is not None and not parking.knows(lane.partition):
-            return await self._letters.learn(lane, parking)
+            return await _learn(lane.partition, parking)
         wait_s = self._left_of(lane.first)
         if wait_s > 0:
             return wait_s
@@ -120,15 +123,17 @@ class Attempts:
             arrival = self._read(lane, lane.first, consumption)
         except UnreadableMessage as error:
             return await self._unread(lane, consumption, error)
-        token = being_handled.set(Handling((arrival.message,)))
-        began_at = self._clock.monotonic()
+        failure: Exception | None = None
+        token, began_at = being_handled.set(Handling((arrival.message,))), self._figures.begin_attempt()
         try:
             await self._handle(arrival.event)
         except BaseException as error:  # noqa: BLE001 - the policy decides what becomes of it
-            return await self._failed(lane, consumption, as_failure(error))
+            failure = as_failure(error)
         finally:
             being_handled.reset(token)
             self._figures.attempted(consumption.incoming.topic, began_at)
+        if failure is not None:
+            return await self._failed(lane, consumption, failure)
         self._figures.count("handled", consumption.incoming.topic)
         return await self._letters.finish(lane)
 
@@ -148,15 +153,18 @@ class Attempts:
                 if arrivals:
                     break  # it will be first when those before it are done
                 return await self._unread(lane, consumption, error)
-        token = being_handled.set(Handling(tuple(arrival.message for arrival in arrivals)))
-        began_at = self._clock.monotonic()
+        failure: Exception | None = None
+        handling = Handling(tuple(arrival.message for arrival in arrivals))
+        token, began_at = being_handled.set(handling), self._figures.begin_attempt()
         try:
             await consumption.handle_batch([arrival.event for arrival in arrivals])  # type: ignore[misc]  # see advance
         except BaseException as error:  # noqa: BLE001 - as above
-            return await self._batch_failed(lane, consumption, as_failure(error), len(arrivals))
+            failure = as_failure(error)
         finally:
             being_handled.reset(token)
             self._figures.attempted(consumption.incoming.topic, began_at)
+        if failure is not None:
+            return await self._batch_failed(lane, consumption, failure, len(arrivals))
         self._figures.count("handled", consumption.incoming.topic, len(arrivals))
         if is_alone:
             return await self._letters.finish(lane)
@@ -233,6 +241,14 @@ class Attempts:
         if failures >= consumption.retry.max_attempts:
             return True
         return not consumption.retry.is_worth_retrying(error)
+
+
+async def _learn(partition: str, parking: Parking) -> float:
+    """Find out what is parked in a partition; tells for how many seconds its messages have to wait then."""
+    if parking.unreadable_for_s <= 0:
+        with suppress(BrokerUnavailable):
+            await parking.learn(partition)
+    return max(parking.unreadable_for_s, 0.0)
 
 
 def _is_ours(delivery: Delivery) -> bool:

@@ -25,6 +25,9 @@ OnUnknown = Literal["skip", "dead_letter"]
 #: What becomes of messages whose key has a dead letter: they are handled all the same, or parked behind it.
 OnDead = Literal["skip", "park"]
 
+#: For what has no end but success: a broker that does not answer, a letter that does not get through.
+PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
+
 
 class HandleBatch(Protocol):
     """Handles several events at once."""

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 #: What the names of these headers begin with.
 PREFIX = "cqrs_dead_"
-TOPIC = "cqrs_dead_topic"
-PARTITION = "cqrs_dead_partition"
-POSITION = "cqrs_dead_position"
-GROUP = "cqrs_dead_group"
-ATTEMPTS = "cqrs_dead_attempts"
-ERROR_TYPE = "cqrs_dead_error_type"
-ERROR_TEXT = "cqrs_dead_error_text"
-TIME = "cqrs_dead_time"
+TOPIC = f"{PREFIX}topic"
+PARTITION = f"{PREFIX}partition"
+POSITION = f"{PREFIX}position"
+GROUP = f"{PREFIX}group"
+ATTEMPTS = f"{PREFIX}attempts"
+ERROR_TYPE = f"{PREFIX}error_type"
+ERROR_TEXT = f"{PREFIX}error_text"
+TIME = f"{PREFIX}time"
 #: Where keys are parked: the place of a letter among those of its key.
-NUMBER = "cqrs_dead_number"
+NUMBER = f"{PREFIX}number"
 #: In a message without a body, which is no event: that the letter at this position was sent back; that the letter of
 #: this number is done.
-REPLAYED = "cqrs_dead_replayed"
-SETTLED = "cqrs_dead_settled"
+REPLAYED = f"{PREFIX}replayed"
+SETTLED = f"{PREFIX}settled"
 
 _LONGEST_TEXT = 1000
 

@@ -64,8 +64,12 @@ class Figures:
         if self._observer is not None:
             self._observer.add(COUNTERS[name], number, {"group": self._group, "topic": topic})
 
+    def begin_attempt(self) -> float:
+        """An attempt begins; gives what :meth:`attempted` is to be told."""
+        return 0.0 if self._observer is None else self._clock.monotonic()
+
     def attempted(self, topic: str, began_at: float) -> None:
-        """An attempt has ended that began then, as the clock's ``monotonic`` has it."""
+        """An attempt has ended, for which :meth:`begin_attempt` gave that."""
         if self._observer is not None:
             took_s = self._clock.monotonic() - began_at
             self._observer.record(ATTEMPT, took_s, {"group": self._group, "topic": topic})
@@ -74,15 +78,9 @@ class Figures:
         """Tell how the consumer does, again and again, for ever."""
         assert self._observer is not None, "somebody is told"  # noqa: S101 - for type checkers
         group = {"group": self._group}
-        partitions: set[str] = set()
         while True:
             now = status()
             self._observer.set(IN_FLIGHT, now.in_flight, group)
             self._observer.set(RECEIVED, now.received, group)
-            lag = now.lag or {}
-            for partition in partitions - lag.keys():
-                lag = {**lag, partition: 0}  # it is another member's, and a gauge is what was said last
-            partitions = set(now.lag or ())
-            for partition, number in lag.items():
-                self._observer.set(LAG, number, {**group, "partition": partition})
+            self._observer.set_each(LAG, now.lag or {}, "partition", group)
             await self._clock.sleep(_EVERY_S)

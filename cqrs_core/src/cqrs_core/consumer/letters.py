@@ -6,11 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.concurrency import as_failure
+from cqrs_core.consumer.consumption import PERSISTENT
 from cqrs_core.consumer.dead_letters import ParkedBehind, dead_letter
 from cqrs_core.consumer.retry_topics import retry_letter
 from cqrs_core.consumer.returned import attempts_before, number_of
-from cqrs_core.errors import BrokerUnavailable
-from cqrs_core.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from cqrs_core.consumer.retry_topics import RetryTopic
 
 logger = logging.getLogger(__name__)
-
-#: For what has no end but success: a broker that does not answer, a letter that does not get through.
-PERSISTENT = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
 
 
 class Done(Protocol):
@@ -103,21 +99,6 @@ class Letters:
         )
         attempts = attempts_before(delivery) + max(lane.failures, 1)
         return await self._bury(lane, consumption, error, attempts, counted_as="dead_lettered")
-
-    async def learn(self, lane: Lane, parking: Parking) -> float:
-        """Find out what is parked in the partition of *lane*; the message is looked at when that is known."""
-        try:
-            await parking.learn(lane.partition)
-        except BrokerUnavailable as error:
-            delay_s = PERSISTENT.delay_after(1)
-            logger.warning(
-                "The dead letters cannot be read, so a lane of %s waits; trying again in %.1f s: %s",
-                lane.partition,
-                delay_s,
-                error,
-            )
-            return delay_s
-        return 0
 
     async def park(self, lane: Lane, consumption: Consumption) -> float | None:
         """Put the message behind a dead letter of its key."""

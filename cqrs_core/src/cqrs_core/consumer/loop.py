@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_cancel_scope, open_task_group, run_shielded, run_within
 from cqrs_core.consumer.attempts import Attempts
+from cqrs_core.consumer.consumption import PERSISTENT
 from cqrs_core.consumer.figures import Figures
 from cqrs_core.consumer.lanes import Lanes
-from cqrs_core.consumer.letters import PERSISTENT, Letters
+from cqrs_core.consumer.letters import Letters
 from cqrs_core.consumer.parking import close_all, open_all, parkings_of
 from cqrs_core.consumer.returned import Returned, Returns
 from cqrs_core.consumer.status import ConsumerStatus

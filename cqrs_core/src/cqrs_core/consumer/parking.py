@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from bisect import insort
 from collections import Counter
 from functools import partial
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING
 from cqrs_core.broker import readable
 from cqrs_core.concurrency import Gate, run_shielded
 from cqrs_core.consumer import dead_letters as header
+from cqrs_core.consumer.consumption import PERSISTENT
 from cqrs_core.consumer.returned import number_in, number_of
 from cqrs_core.envelope import Envelope
+from cqrs_core.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from cqrs_core.broker import Broker, Delivery, TopicReader
     from cqrs_core.clock import Clock
     from cqrs_core.consumer.consumption import Consumption
+
+logger = logging.getLogger(__name__)
 
 _READ_LIMIT = 500
 
@@ -59,6 +65,8 @@ class Parking:
         self._held: dict[tuple[str, str], list[int]] = {}
         self._known: set[str] = set()
         self._times_gone: Counter[str] = Counter()
+        #: How often in a row it could not be read, and when to try again.
+        self._failures, self._again_at = 0, -math.inf
 
     async def open(self) -> None:
         """
@@ -72,6 +80,7 @@ class Parking:
         self._held.clear()
         self._read.clear()
         self._reading = None
+        self._failures, self._again_at = 0, -math.inf
         self._reader = await readable(self._broker).open_reader(self._dead_letter_topic)
 
     async def close(self) -> None:
@@ -82,26 +91,45 @@ class Parking:
         """Tell whether it is known what is open in *partition*."""
         return partition in self._known
 
+    @property
+    def unreadable_for_s(self) -> float:
+        """For how many seconds it is not to be tried again to read, because that has just failed."""
+        return self._again_at - self._clock.monotonic()
+
     async def learn(self, partition: str) -> None:
         """
         Read what is open in *partition*, unless it is taken away meanwhile.
 
         Raises:
-            BrokerUnavailable: The broker cannot be reached.
+            BrokerUnavailable: The broker cannot be reached; :attr:`unreadable_for_s` tells when to try again.
         """
-        times_gone = self._times_gone[partition]
+        times_gone, failures = self._times_gone[partition], self._failures
         while self._reading is not None:
             await self._reading.wait()
         if partition in self._known:
             return
+        if self._failures > failures:
+            raise BrokerUnavailable(f"{self._dead_letter_topic} has just been found unreadable.")  # it was said
         gate = self._reading = Gate()
         try:
             while deliveries := await self._reader.read(_READ_LIMIT):
                 for delivery in deliveries:
                     self._note(delivery.envelope)
+        except BrokerUnavailable as error:
+            self._failures += 1
+            delay_s = PERSISTENT.delay_after(self._failures)
+            self._again_at = self._clock.monotonic() + delay_s
+            logger.warning(
+                "The dead letters in %s cannot be read, so messages with a key wait; trying again in %.1f s: %s",
+                self._dead_letter_topic,
+                delay_s,
+                error,
+            )
+            raise
         finally:
             self._reading = None
             gate.open()
+        self._failures = 0
         if times_gone == self._times_gone[partition]:
             self._known.add(partition)
 

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 #: What the names of the headers begin with that tell of such a message.
 PREFIX = "cqrs_retry_"
-TOPIC = "cqrs_retry_topic"
-PARTITION = "cqrs_retry_partition"
-POSITION = "cqrs_retry_position"
-GROUP = "cqrs_retry_group"
-ATTEMPTS = "cqrs_retry_attempts"
-ROUND = "cqrs_retry_round"
-DUE = "cqrs_retry_due"
-NUMBER = "cqrs_retry_number"
-DISCARDED = "cqrs_retry_discarded"
+TOPIC = f"{PREFIX}topic"
+PARTITION = f"{PREFIX}partition"
+POSITION = f"{PREFIX}position"
+GROUP = f"{PREFIX}group"
+ATTEMPTS = f"{PREFIX}attempts"
+ROUND = f"{PREFIX}round"
+DUE = f"{PREFIX}due"
+NUMBER = f"{PREFIX}number"
+DISCARDED = f"{PREFIX}discarded"
 
 #: More digits than any number has that is written here.
 _LONGEST_NUMBER = 18

@@ -25,7 +25,10 @@ REFUSED = Metric("cqrs.outbox.refused", "counter", _MESSAGES, "Attempts that the
 BURIED = Metric("cqrs.outbox.buried", "counter", _MESSAGES, "Messages that were given up, by topic.")
 OUTAGES = Metric("cqrs.outbox.outages", "counter", "{batch}", "Batches that found the broker not available.")
 FOUND_LATE = Metric(
-    "cqrs.outbox.found_late", "counter", _MESSAGES, "Messages that were committed after others of higher positions."
+    "cqrs.outbox.found_late",
+    "counter",
+    _MESSAGES,
+    "Messages found behind the place of reading: committed late, or of a key that has waited or was another relay's.",
 )
 BATCH = Metric("cqrs.outbox.batch", "histogram", _MESSAGES, "How many messages were handed to the broker at once.")
 FETCHING = Metric("cqrs.outbox.fetch", "histogram", "s", "How long it took to read a batch.")
@@ -101,12 +104,14 @@ class Figures:
         self.counts["sent"] += len(records)
         if self._observer is not None:
             now = self._clock.now()
-            for topic, number in Counter(record.envelope.topic for record in records).items():
-                self._observer.add(SENT, number, {"topic": topic})
+            numbers = Counter(record.envelope.topic for record in records)
+            attributes = {topic: {"topic": topic} for topic in numbers}
+            for topic, number in numbers.items():
+                self._observer.add(SENT, number, attributes[topic])
             for record in records:
                 # The clock of the storage may be ahead.
                 waited_s = max((now - record.created_at).total_seconds(), 0.0)
-                self._observer.record(DELAY, waited_s, {"topic": record.envelope.topic})
+                self._observer.record(DELAY, waited_s, attributes[record.envelope.topic])
 
     def outage(self) -> None:
         """The broker was not available for a batch."""
@@ -135,7 +140,6 @@ class Figures:
     async def keep_telling(self, keeper: OutboxKeeper, every_s: float) -> None:
         """Tell how the outbox does, again and again, for ever; nobody is told while it cannot be reached."""
         assert self._observer is not None, "somebody is told"  # noqa: S101 - for type checkers
-        names: set[str] = set()
         while True:
             try:
                 status = await keeper.status()
@@ -146,14 +150,8 @@ class Figures:
             else:
                 for metric, value in _gauges(status):
                     self._observer.set(metric, value)
-                slots = {share.name: share.slots for share in status.relays}
-                for name in names - slots.keys():
-                    self._observer.set(SLOTS, 0, {"relay": name})  # it has gone, and a gauge is what was said last
-                names = set(slots)
-                for name, number in slots.items():
-                    self._observer.set(SLOTS, number, {"relay": name})
-                for figure, value in status.figures.items():
-                    self._observer.set(STORAGE, value, {"figure": figure})
+                self._observer.set_each(SLOTS, {share.name: share.slots for share in status.relays}, "relay")
+                self._observer.set_each(STORAGE, status.figures, "figure")
             await self._clock.sleep(every_s)
 
 

@@ -56,7 +56,11 @@ class Share:
         if not self._wants_rebalance:
             return False
         self._wants_rebalance = False
-        return await self._lease.rebalance()
+        try:
+            return await self._lease.rebalance()
+        except BaseException:
+            self._wants_rebalance = True
+            raise
 
     async def keep_renewing(self, on_unfair: Callable[[], None]) -> None:
         """Renew it for ever, beside the sending; *on_unfair* is called when :meth:`hold` has something to do."""

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from cqrs_sqla.debezium.readers import check_can_be_read, is_read, readers_of, reading_problems
+from cqrs_sqla.debezium.readers import (
+    check_can_be_read,
+    is_sent_by_debezium,
+    readers_of,
+    reading_problems,
+    refuse_relay,
+    sender_of,
+)
 from cqrs_sqla.debezium.settings import connector_config
 
-__all__ = ["check_can_be_read", "connector_config", "is_read", "readers_of", "reading_problems"]
+__all__ = [
+    "check_can_be_read",
+    "connector_config",
+    "is_sent_by_debezium",
+    "readers_of",
+    "reading_problems",
+    "refuse_relay",
+    "sender_of",
+]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from cqrs_core.errors import InvalidOption
+from cqrs_core.errors import InvalidOption, RelayRefused
 from cqrs_core.outbox_keeper import LogReader
 from cqrs_sqla.compressor import ZlibCompressor
 from cqrs_sqla.debezium.settings import check_readable
@@ -29,9 +29,26 @@ SELECT EXISTS (
 """
 
 
-def is_read(tables: Tables) -> bool:
-    """Tell whether the outbox in *tables* is read in the log."""
+def is_sent_by_debezium(tables: Tables) -> bool:
+    """Tell whether Debezium sends the outbox in *tables*: then what is inserted there is read in the log."""
     return tables.sent_by == "debezium"
+
+
+def sender_of(tables: Tables) -> str | None:
+    """Name who sends the outbox in *tables*, if no relay does."""
+    return "Debezium" if is_sent_by_debezium(tables) else None
+
+
+def refuse_relay(tables: Tables) -> None:
+    """
+    See to it that nobody else is to send the outbox in *tables*.
+
+    Raises:
+        RelayRefused: Somebody does.
+    """
+    sender = sender_of(tables)
+    if sender is not None:
+        raise RelayRefused(sender)
 
 
 def check_can_be_read(tables: Tables, dialect: sa.Dialect, compressor: Compressor | None) -> None:
@@ -42,7 +59,7 @@ def check_can_be_read(tables: Tables, dialect: sa.Dialect, compressor: Compresso
         DebeziumRefused: Not from this database.
         InvalidOption: Not what this compressor makes.
     """
-    if not is_read(tables):
+    if not is_sent_by_debezium(tables):
         return
     check_readable(dialect)
     if compressor is not None and compressor.encoding != ZlibCompressor.encoding:
@@ -58,7 +75,7 @@ def readers_of(connection: sa.Connection) -> list[LogReader]:
 
 def reading_problems(connection: sa.Connection, tables: Tables) -> list[str]:
     """Tell why what is written into the outbox would be lost, if that is so: nothing is left in the table itself."""
-    if not is_read(tables):
+    if not is_sent_by_debezium(tables):
         return []
     problems: list[str] = []
     if all(reader.behind_bytes is None for reader in readers_of(connection)):

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import StorageUnavailable
+from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.failures import is_passing, told_by
 
 if TYPE_CHECKING:
@@ -107,9 +108,10 @@ class Line:
             await own.dispose()
 
     async def _connect(self) -> AsyncConnection:
+        if self._own is None:
+            self._own = own_engine(self._engine)
         try:
-            await run_shielded(self._open)
-            assert self._connection is not None, "opened just now"  # noqa: S101 - for type checkers
+            self._connection = await open_connection(self._own)
             self._connection = connection = await self._connection.execution_options(isolation_level="AUTOCOMMIT")
             await connection.run_sync(self._prepare)
         except BaseException as error:
@@ -118,12 +120,6 @@ class Line:
                 raise self._unavailable(error) from error
             raise
         return connection
-
-    async def _open(self) -> None:
-        """Connect; not to be cancelled: a driver may leave a session at the server then, which nobody knows."""
-        if self._own is None:
-            self._own = own_engine(self._engine)
-        self._connection = await self._own.connect()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
