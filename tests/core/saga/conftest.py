@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import new_class
 from typing import Any
 
+import anyio.lowlevel
 import pytest
 
 import cqrs_core as cqrs
@@ -87,6 +88,16 @@ class Story:
         return bootstrap_sagas(
             sagas_mapper=lambda sagas: sagas.bind(Order, saga), saga_storage=storage, clock=self.clock, **options
         )
+
+    @staticmethod
+    async def until(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
+        """Let others run until it is so; a bound on the turns, not on the time, ends a test that hangs."""
+        for _ in range(20_000):
+            answer = is_so()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await anyio.lowlevel.checkpoint()
+        raise AssertionError("it has not come about")
 
     async def run(self, mediator: SagaMediator, saga_id: uuid.UUID | None = None, context: Order | None = None) -> Any:
         """Run a saga to its end; give the responses of its steps."""
