@@ -10,7 +10,7 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group, sleep
+from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.envelope import Envelope
 from cqrs_core.memory.unit import MemoryUnitOfWork
 from cqrs_core.open_unit import find_unit
@@ -49,13 +49,18 @@ async def run(app: cqrs.App, context: Any, saga_id: uuid.UUID | None = None) -> 
     return [result.response async for result in app.stream_saga(context, saga_id=saga_id)]
 
 
-async def ended(app: cqrs.App, saga_id: uuid.UUID) -> SagaStatus:
-    """Wait until a saga has ended; the run of the tests has a deadline."""
-    while True:
+async def ended(story: Any, app: cqrs.App, saga_id: uuid.UUID) -> SagaStatus:
+    """Wait until a saga has ended."""
+    ends: list[SagaStatus] = []
+
+    async def has_ended() -> bool:
         record = await app.saga_storage.load(saga_id)
         if record is not None and not record.status.is_live:
-            return record.status
-        await sleep(0)
+            ends.append(record.status)
+        return bool(ends)
+
+    await story.until(has_ended)
+    return ends[0]
 
 
 def bodies(storage: cqrs.MemoryStorage) -> list[bytes]:
@@ -67,7 +72,7 @@ async def test_without_a_storage_sagas_are_kept_in_memory(story: Any) -> None:
     saga_id = uuid.uuid4()
     async with app:
         assert ["a", "b"] == await run(app, story.Order(), saga_id)
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         assert not app.saga_storage.has_outbox
 
 
@@ -96,7 +101,7 @@ async def test_the_loop_drives_what_was_started(story: Any) -> None:
     for _ in range(2):
         async with app.running():
             saga_id = await app.start_saga(story.Order())
-            assert SagaStatus.COMPLETED is await ended(app, saga_id)
+            assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         assert app.saga_worker is not None
         assert 1 == app.saga_worker.counts["completed"]
 
@@ -153,8 +158,7 @@ async def test_the_relay_sends_them(story: Any) -> None:
     app.consume("sent", {"Sent": Sent})
     async with app.running():
         await app.start_saga(story.Order())
-        while not received:
-            await sleep(0)
+        await story.until(lambda: bool(received))
 
     assert ["A"] == received
 
@@ -211,7 +215,7 @@ async def test_a_saga_that_a_handler_starts_is_there_if_the_command_is(story: An
         with pytest.raises(ValueError, match="no"):
             await app.send(Place("1"))
         await app.send(Place("2"))
-        assert SagaStatus.COMPLETED is await ended(app, started[1])
+        assert SagaStatus.COMPLETED is await ended(story, app, started[1])
         assert await app.saga_storage.load(started[0]) is None
 
     assert ["act A"] == story.events
@@ -363,7 +367,7 @@ async def test_cancelled_while_a_worker_runs_a_saga_is_left_to_it(story: Any) ->
             await reached.wait()
             tasks.cancel()
         app._parts.sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
 
     assert ["act A", "act A", "act B"] == story.events
 
@@ -436,7 +440,7 @@ async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) ->
     app.events.bind(Reserved, Handler)
     async with app.running(only="sagas"):
         saga_id = await app.start_saga(story.Order())
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         kept = bodies(storage)
 
     assert [True] == handled

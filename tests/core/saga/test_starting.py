@@ -69,8 +69,7 @@ async def test_a_second_start_waits_for_the_end_of_the_first(story: Any) -> None
         tasks.start(first)
         await is_acting.wait()
         tasks.start(second)
-        while not story.waits:  # it has looked, and looks again later
-            await story.clock.sleep(0)
+        await story.until(lambda: bool(story.waits))  # it has looked, and looks again later
         may_end.open()
 
     assert [["a", "b"], []] == ends
