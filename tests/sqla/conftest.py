@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -59,22 +59,24 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def emptied() -> Iterator[list[str]]:
+def emptied(server_at: Callable[[str], str]) -> Iterator[list[str]]:
     """The names of databases of PostgreSQL that wait for the next test: to make one takes longer than most tests."""
     names: list[str] = []
     yield names
     for name in names:
-        asyncio.run(_execute(sa.make_url(_server("TEST_POSTGRES_URL")), f"DROP DATABASE {name}"))
+        asyncio.run(_execute(sa.make_url(server_at("TEST_POSTGRES_URL")), f"DROP DATABASE {name}"))
 
 
 @pytest.fixture
-async def database_url(driver: str, tmp_path: Path, emptied: list[str]) -> AsyncIterator[str]:
+async def database_url(
+    driver: str, tmp_path: Path, emptied: list[str], server_at: Callable[[str], str]
+) -> AsyncIterator[str]:
     """An empty database, as a program would name it; afterwards nothing may be at work there, and nothing is left."""
     dialect, variable = DRIVERS[driver]
     if variable is None:
         yield f"{dialect}+{driver}:///{tmp_path / 'test.db'}"
         return
-    server = sa.make_url(_server(variable)).set(drivername=f"{dialect}+{driver}")
+    server = sa.make_url(server_at(variable)).set(drivername=f"{dialect}+{driver}")
     is_emptied = dialect == "postgresql"
     if is_emptied and emptied:
         name = emptied.pop()
@@ -112,16 +114,6 @@ async def engine(empty_engine: AsyncEngine, tables: Tables) -> AsyncEngine:
     async with empty_engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
     return empty_engine
-
-
-def _server(variable: str) -> str:
-    url = os.environ.get(variable)
-    if url:
-        return url
-    reason = f'{variable} is not set: eval "$(scripts/services start)" starts what it names'
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 async def _execute(server: sa.URL, statement: str) -> None:
@@ -269,12 +261,13 @@ def pool_size() -> int:
 
 
 @pytest.fixture
-def pooled_url(database_url: str, pool_mode: str, pool_size: int, tmp_path: Path) -> Iterator[str]:
+def pooled_url(
+    database_url: str, pool_mode: str, pool_size: int, tmp_path: Path, without: Callable[[str], NoReturn]
+) -> Iterator[str]:
     """The same database, through a PgBouncer."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if program is None:
-        reason = "PgBouncer is not installed: scripts/services start postgres installs it on Debian"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        without("PgBouncer is not installed: scripts/services start postgres installs it on Debian")
     url = sa.make_url(database_url)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

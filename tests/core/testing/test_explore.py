@@ -283,8 +283,9 @@ def test_a_planted_bug_is_found(bug: Any, monkeypatch: pytest.MonkeyPatch) -> No
         shortest = raised.value.shortest
         with pytest.raises(ExplorationFailed):
             explore(THREE, context=Order, schedules=[shortest.schedule])
+    found = explore(THREE, context=Order, schedules=[shortest.schedule])
 
-    assert 1 == explore(THREE, context=Order, schedules=[shortest.schedule]).total
+    assert (1, []) == (found.total, found.unreached)
 
 
 # What it tells, and what it takes -------------------------------------------------------------------------------------
@@ -298,6 +299,7 @@ def test_the_shortest_schedule_is_told_as_a_test_to_paste(monkeypatch: pytest.Mo
 
     assert "Two: 6 of 11 schedules break a promise. The shortest:" == lines[0]
     assert "  - The saga says that all is undone, and A is not." == lines[1]
+    assert "      0 first: start is asked for" == lines[2]
     assert "      2 first: act A begins" in lines
     assert [
         "from cqrs_core.testing import Schedule, explore",
@@ -306,6 +308,23 @@ def test_the_shortest_schedule_is_told_as_a_test_to_paste(monkeypatch: pytest.Mo
         "def test_two_with_faults() -> None:",
         "    explore(Two, ..., schedules=[Schedule(faults={'act A': 'lost'})])",
     ] == lines[-5:]
+
+
+def test_a_test_to_paste_asks_for_the_point_and_the_report_says_what_was_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    new_key_for_each_attempt(monkeypatch)
+    with pytest.raises(ExplorationFailed) as raised:
+        explore(THREE, context=Order, modes=["crash"], faults=[])
+    at = raised.value.shortest.schedule.at
+    lines = str(raised.value).splitlines()
+
+    assert "    (Promise 3: the key of a step is the same in every attempt.)" in lines
+    assert [
+        f"def test_three_crash_at_{at}() -> None:",
+        f"    found = explore(Three, ..., schedules=[Schedule(mode='crash', at={at})])",
+        "    assert [] == found.unreached, 'it says nothing any more: explore anew'",
+    ] == lines[-3:]
 
 
 class Ledger:
@@ -401,6 +420,54 @@ def test_a_step_that_raises_by_itself_is_a_step_that_fails() -> None:
     assert {"failed", "never started"} == set(found.ends)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"modes": []}, r"modes is \[\]\. It must be some of none, crash,"),
+        ({"modes": ["crash", "explode"]}, r"modes is \['crash', 'explode'\]"),
+        ({"schedules": []}, r"schedules is \[\]\. It must be one at least"),
+        (
+            {"faults": [{"act D": "lost"}]},
+            r"faults is 'act D'\. It must be a call of the saga, one of 'act A', 'undo A', 'a",
+        ),
+        ({"faults": [{"act A fallback": "lost"}]}, "faults is 'act A fallback'"),
+        ({"faults": [{"A": "lost"}]}, "faults is 'A'"),
+        ({"faults": [{"act A": "explodes"}]}, "faults is 'explodes'"),
+        ({"schedules": [Schedule(faults={"undo B failback": "fails"})]}, "faults is 'undo B failback'"),
+        (
+            {"world": object},
+            "world is <object object.*It must be what makes a container, or an object with a container",
+        ),
+    ],
+)
+def test_what_means_nothing_is_refused(wrong: dict[str, Any], problem: str) -> None:
+    """And not passed over: an exploration of nothing would find nothing, and be content."""
+    with pytest.raises(InvalidOption, match=f"^{problem}"):
+        explore(THREE, context=Order, **wrong)
+
+
+def test_every_call_of_a_saga_may_be_told_to_fail() -> None:
+    every = {call for fault in faults_of(THREE) for call in fault}
+
+    assert {"act A", "undo A", "act B", "undo B", "act B fallback", "act C", "undo C"} == every
+    assert explore(THREE, context=Order, modes=["none"], faults=[{"undo B fallback": "fails"}]).total == 2
+
+
+@pytest.mark.parametrize(
+    "beyond", [Schedule("crash", at=999), Schedule("double_crash", at=2, then=999), Schedule("lost_answer", at=99)]
+)
+def test_a_schedule_whose_point_is_not_come_to_is_told(beyond: Schedule) -> None:
+    """It was played, and says nothing: nothing has happened at its point."""
+    found = explore(THREE, context=Order, schedules=[Schedule("crash", at=2), beyond])
+
+    assert [beyond] == found.unreached
+    assert 2 == found.total
+
+
+def test_an_exploration_of_all_points_asks_for_none_that_is_not_come_to() -> None:
+    assert [] == explore(THREE, context=Order, modes=["crash"], faults=[]).unreached
+
+
 @pytest.mark.parametrize("wrong", [{"mode": "explode"}, {"faults": {"act A": "explodes"}}])
 def test_a_schedule_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match=f"{next(iter(wrong))} is "):
@@ -429,6 +496,23 @@ def test_a_step_that_cannot_be_undone_before_it_is_done_is_not() -> None:
         assert_idempotent(
             Strict, context=Order, world=lambda: Ledger(knows_keys=True), observe=lambda ledger: len(ledger.booked)
         )
+
+
+def test_a_step_that_can_be_undone_once_before_it_is_done_and_not_twice_is_not() -> None:
+    class Refund(Charge):
+        async def compensate(self, context: Order) -> None:
+            if cqrs.current_step().act_key not in self.ledger.booked:
+                self.ledger.booked.append(uuid.uuid4())
+
+    with pytest.raises(AssertionError, match=r"compensate, done twice without act, leaves 2, and done once 1\."):
+        assert_idempotent(
+            Refund, context=Order, world=lambda: Ledger(knows_keys=True), observe=lambda ledger: len(ledger.booked)
+        )
+
+
+def test_a_world_without_a_container_is_told() -> None:
+    with pytest.raises(InvalidOption, match="^world is <object object"):
+        assert_idempotent(Charge, context=Order, world=object, observe=repr)
 
 
 def test_a_step_whose_needs_are_not_met_is_told() -> None:

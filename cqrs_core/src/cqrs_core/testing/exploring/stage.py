@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.concurrency import open_cancel_scope, open_task_group
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.envelope import ID
-from cqrs_core.errors import CqrsError, SagaChanged, SagaNotFound
+from cqrs_core.errors import CqrsError, InvalidOption, SagaChanged, SagaNotFound
 from cqrs_core.maps import EventMap
 from cqrs_core.memory import MemoryStorage
 from cqrs_core.outgoing import OutgoingEvents
@@ -19,7 +19,7 @@ from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.administration import SagaAdministration
 from cqrs_core.saga.engine import SagaEngine
 from cqrs_core.saga.leases import Heartbeat, Lease
-from cqrs_core.saga.log import Branch, SagaStepStatus
+from cqrs_core.saga.log import SagaAction, SagaStepStatus
 from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
@@ -124,8 +124,18 @@ class Stage:
 
 
 def container_of(world: Any) -> Any:  # noqa: ANN401 - whatever the program has
-    """Give the container of a world: itself, or what it has as such."""
-    return world if world is None or callable(getattr(world, "resolve", None)) else getattr(world, "container", None)
+    """
+    Give the container of a world: itself, or what it has as such; of no world, none.
+
+    Raises:
+        InvalidOption: It neither is a container nor has one.
+    """
+    if world is None or callable(getattr(world, "resolve", None)):
+        return world
+    container = getattr(world, "container", None)
+    if container is None:
+        raise InvalidOption("world", world, "what makes a container, or an object with a container")
+    return container
 
 
 class _StillHeart(Heartbeat):
@@ -152,7 +162,7 @@ class _Play:
         self._played = Played(schedule, _SAGA_ID)
         self._calls: Counter[str] = Counter()
         #: What handlers themselves have raised.
-        self.raised: list[Exception] = []
+        self._raised: list[Exception] = []
         #: By side and action, for each attempt that returned: the ids of the messages that it wants sent.
         self._emitted: dict[tuple[SideId, str], list[frozenset[str]]] = defaultdict(list)
         self._outgoing = OutgoingEvents("explore", clock=self._clock)
@@ -225,7 +235,7 @@ class _Play:
         except (Died, Refused, Lost, Down, CqrsError):
             pass  # what became of the saga is stored
         except Exception as error:  # noqa: BLE001 - of the saga's own steps, or a fault of the engine
-            if not any(error is raised for raised in self.raised):
+            if not any(error is raised for raised in self._raised):
                 self._ledger.violations.append(f"A driver raised {type(error).__name__}: {error}")
         finally:
             life.paused.open()
@@ -234,8 +244,8 @@ class _Play:
 
     async def call(self, side: SideId, attempt: Attempt, context: Any, current: CurrentStep) -> Any:  # noqa: ANN401 - as it is there
         """Make one attempt at a step, or at undoing one, with what is to go wrong in it."""
-        is_act = current.action.value == "act"
-        label = f"{'act' if is_act else 'undo'} {side_name(side)}"
+        is_act = current.action is SagaAction.ACT
+        label = f"{'act' if is_act else 'undo'} {side}"
         life = living.get()
         before = life.was_reached
         await life.point(f"{label} begins")
@@ -269,7 +279,7 @@ class _Play:
                 await attempt(copy.deepcopy(context), current)
             return await attempt(context, current)
         except Exception as error:
-            self.raised.append(error)
+            self._raised.append(error)
             raise
 
     async def _judge(self, side: SideId, current: CurrentStep, *, is_act: bool, could_know: bool) -> None:
@@ -277,7 +287,7 @@ class _Play:
         record = await storage.load(_SAGA_ID)
         owns = record is not None and record.fence == current.fence
         if not owns and could_know and record is not None:
-            what = f"{current.action} {side_name(side)}"
+            what = f"{current.action} {side}"
             self._ledger.violations.append(f"Promise 4: {what} is begun by a driver that lost the saga before.")
         if is_act:
             history = await storage.get_step_history(_SAGA_ID)
@@ -310,7 +320,7 @@ class _Play:
             kept = [ids for ids in attempts if ids & set(sent)]
             expected = completed[side, action] if any(attempts) else 0
             if len(kept) != expected or any(ids - set(sent) for ids in kept):
-                what = f"{action} {side_name(side)} is durable {expected} times"
+                what = f"{action} {side} is durable {expected} times"
                 self._ledger.violations.append(f"Promise 7: {what}, and {len(kept)} attempts have sent their messages.")
 
 
@@ -331,8 +341,3 @@ class _Watched(RunnableSagas):
 async def _drain(engine: SagaEngine, begin: Callable[[], Awaitable[Run | None]]) -> None:
     async for _ in engine.stream(begin):
         pass
-
-
-def side_name(side: SideId) -> str:
-    """Name a side in schedules: by the id of its step, and whether it is the fallback."""
-    return side.step_id if side.branch is Branch.PRIMARY else f"{side.step_id} fallback"
