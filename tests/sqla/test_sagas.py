@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 import cqrs_core as cqrs
 from cqrs_core import errors
+from cqrs_core.envelope import Envelope
 from cqrs_core.saga.log import Branch, LogRecord, SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.plan import Standing
 from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaRecord, SagaStorage, SagaWrite
-from cqrs_sqla import SqlAlchemyStorage
+from cqrs_sqla import SqlAlchemyStorage, define_tables
 from cqrs_sqla.errors import SagaDoesNotFit
 from cqrs_sqla.tables import Tables
 
@@ -451,3 +452,31 @@ async def test_a_lease_is_not_kept_waiting_by_a_saga_that_is_just_written(opened
     await unit.commit()
     await unit.close()
     assert set() == set(await renewing)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"], indirect=True)
+async def test_messages_that_debezium_sends_leave_the_outbox_with_the_record(
+    empty_engine: AsyncEngine, envelope: Callable[..., Envelope]
+) -> None:
+    """They are in the log of the database, where it reads; and only those of sagas that were not lost."""
+    tables = define_tables(sa.MetaData(), sent_by="debezium")
+    storage = SqlAlchemyStorage(empty_engine, tables=tables)
+    await storage.create()
+    kept, lost = new_saga(), new_saga()
+    for new in (kept, lost):
+        await storage.sagas.start(new)
+
+    outcomes = await asyncio.gather(
+        storage.sagas.write(done(kept.id, envelopes=[envelope("1"), envelope("2")])),
+        storage.sagas.write(done(lost.id, envelopes=[envelope("3")])._replace(fence=2)),
+        return_exceptions=True,
+    )
+
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], errors.SagaFenced)
+    assert 2 == (await loaded(storage.sagas, kept.id)).version
+    assert [] == list(await storage.outbox.pending())
+    async with empty_engine.connect() as connection:
+        numbered = sa.text("SELECT last_value FROM pg_sequences WHERE sequencename LIKE 'outbox%'")
+        assert 2 == (await connection.execute(numbered)).scalar_one()
+    await storage.stop()
