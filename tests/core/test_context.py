@@ -75,4 +75,4 @@ def test_of_a_batch_each_message_is_known_and_none_is_the_current_one(
 def test_a_handler_cannot_change_it() -> None:
     """It is a fact."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        message("a").attempt = 2  # type: ignore[misc]
+        message("a").attempt = 2  # type: ignore[misc]  # it cannot be changed

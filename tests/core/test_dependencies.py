@@ -247,7 +247,7 @@ def test_the_fallback_is_the_default_or_none() -> None:
 def test_a_parameter_without_annotation_wants_nothing_that_could_be_found() -> None:
     """It is there, so that it can be reported."""
 
-    def make(anything, other=1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def make(anything, other=1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - what has no annotation is told
         pass
 
     assert [("anything", None, False), ("other", None, True)] == [

@@ -159,7 +159,7 @@ def test_a_class_that_nobody_registered_is_built(key: type) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [Port, Shape, Decimal, Path, int, str, list[int], Repo[int], Bag[int], types.GenericAlias(Clock, (int,)), None],  # type: ignore[misc]
+    [Port, Shape, Decimal, Path, int, str, list[int], Repo[int], Bag[int], types.GenericAlias(Clock, (int,)), None],  # type: ignore[misc]  # abstract classes are among them
     ids=str,
 )
 def test_what_is_no_concrete_class_of_the_program_is_not_built(key: Any) -> None:

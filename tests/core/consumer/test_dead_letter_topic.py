@@ -116,7 +116,7 @@ async def test_what_is_given_up_again_is_a_new_letter_and_is_left_for_the_next_t
     async with app.running():
         await desk.send("a")
         for deaths in (1, 2, 3):
-            await desk.until(lambda deaths=deaths: app.consumers[0].counts["dead_lettered"] == deaths)  # type: ignore[misc]
+            await desk.until(lambda deaths=deaths: app.consumers[0].counts["dead_lettered"] == deaths)  # type: ignore[misc]  # mypy infers no lambda with a default
             (letter,) = await DeadLetters(desk.broker, DEAD).look()
             assert 1 == letter.attempts
             async with aclosing(DeadLetters(desk.broker, DEAD).replay()) as replays:

@@ -288,7 +288,7 @@ async def test_a_letter_that_is_done_is_listed_no_more_though_nobody_noted_that_
     async with app.running():
         await desk.send("a")
         await desk.until(lambda: count_of(app, "dead_lettered")() == 1)
-        replays = DeadLetters(_Refusing(desk.broker, "cqrs_dead_replayed", times=1), DEAD).replay()  # type: ignore[arg-type]
+        replays = DeadLetters(_Refusing(desk.broker, "cqrs_dead_replayed", times=1), DEAD).replay()  # type: ignore[arg-type]  # it has what is used of a broker
         async with aclosing(replays):
             with pytest.raises(BrokerUnavailable):
                 await anext(replays)
@@ -489,7 +489,7 @@ async def test_whatever_fails_and_whoever_comes_and_goes_each_key_stays_in_order
         if min(map(len, done.values())) >= 30:
             break
         app, book = park(desk)
-        book.take = partial(_take_at_random, chance, done, is_last=min(sent.values()) >= 30)  # type: ignore[method-assign]
+        book.take = partial(_take_at_random, chance, done, is_last=min(sent.values()) >= 30)  # type: ignore[method-assign]  # for this test
         async with app.running():
             for _ in range(10):
                 key = chance.choice(keys)
@@ -545,7 +545,7 @@ MESSAGE = Delivery(cqrs.Envelope("payments", b"", "k"), "payments/0", "0/1")
 
 async def opened(topic: Topic, clock: Clock | None = None) -> Parking:
     clock = clock or VirtualClock()
-    parking = Parking(topic, topic="payments", group="shop", dead_letter_topic=DEAD, clock=clock)  # type: ignore[arg-type]
+    parking = Parking(topic, topic="payments", group="shop", dead_letter_topic=DEAD, clock=clock)  # type: ignore[arg-type]  # it has what is used of a broker
     await parking.open()
     return parking
 
