@@ -698,7 +698,7 @@ async def test_a_container_closes_its_children_first() -> None:
         yield Clock()
         log.append("parent")
 
-    def child_made(port: Port, clock: Clock) -> Iterator[Order]:  # noqa: ARG001
+    def child_made(port: Port, clock: Clock) -> Iterator[Order]:  # noqa: ARG001 - asked for, and that is all
         yield Order()
         log.append("child")
 

@@ -16,8 +16,8 @@ msgspec = pytest.importorskip("msgspec")
 attrs = pytest.importorskip("attrs")
 
 import cqrs_core as cqrs  # noqa: E402 - after the question whether the libraries are there
-from cqrs_core.errors import InvalidMessageClass  # noqa: E402
-from cqrs_core.messages import response_type  # noqa: E402
+from cqrs_core.errors import InvalidMessageClass  # noqa: E402 - without the library none of it is run
+from cqrs_core.messages import response_type  # noqa: E402 - without the library none of it is run
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ import pytest
 pydantic = pytest.importorskip("pydantic")
 
 import cqrs_core as cqrs  # noqa: E402 - after the question whether pydantic is there
-from cqrs_core.errors import CqrsError, ExtraMissing  # noqa: E402
-from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse  # noqa: E402
-from cqrs_core.messages import payload_type, response_type  # noqa: E402
+from cqrs_core.errors import CqrsError, ExtraMissing  # noqa: E402 - without the library none of it is run
+from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse  # noqa: E402 - without the library none of it is run
+from cqrs_core.messages import payload_type, response_type  # noqa: E402 - without the library none of it is run
 
 T = TypeVar("T")
 P = TypeVar("P")
