@@ -233,7 +233,6 @@ class AppParts:
                 self.source,
                 self.emitter,
                 self._find_saga_storage,
-                publisher=self,
                 write=self._write,
                 on_enqueued=self._on_enqueued,
                 guards=self._guards,
@@ -270,8 +269,6 @@ class AppParts:
             self.bell.ring()
         if self.signal is not None:
             self.signal.ring()
-        if self.sagas is not None:
-            self.sagas.bell.ring()
 
 
 def _observing(observer: Observer | str) -> Observing:
