@@ -49,6 +49,15 @@ DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
 #: It needs a driver, and one run of it will do.
 OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
+#: What `bench` measures, and the variable that names the server for it.
+BENCHMARKS = {
+    "dispatch": None,
+    "saga": None,
+    "discovery": None,
+    "broker": None,
+    "outbox": "TEST_POSTGRES_URL",
+    "kafka": "TEST_KAFKA_BOOTSTRAP",
+}
 #: What `bench` measures the core and the outbox against, in an environment of its own.
 PEERS = [
     "python-cqrs[kafka,sqlalchemy]==5.3.0",
@@ -294,27 +303,37 @@ def explore_sagas(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """
-    Measure the dispatch against the bare call and against the peers; not among the default sessions.
+    Measure dispatching and sagas against bare calls and against the peers; not among the default sessions.
 
-    So is the outbox, and what takes it to Kafka, on the servers of `eval "$(scripts/services start)"`.
+    So is the outbox, and what takes it to Kafka, on the servers of `eval "$(scripts/services start)"`. Arguments after
+    -- are for one benchmark alone, which the first of them names: `nox -s bench -- saga --check`.
     """
+    only, *options = session.posargs or [None]
+    if only not in {None, *BENCHMARKS}:
+        session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}")
+    # One that is named tells by itself that its server is not there.
+    chosen = {only} if only else {name for name, server in BENCHMARKS.items() if server in {None, *os.environ}}
+
+    def measure(*programs: str, beside: str | None = None) -> None:
+        for program in programs:
+            if program in chosen:
+                peers = ["--peer-python", beside] if beside else []
+                session.run("python", f"benchmarks/{program}.py", *peers, *options)
+
     # Compiled when installed, as pip does it: the time of an import is one of the rows.
-    session.install("./cqrs_core", "pip>=23.1", env={"UV_COMPILE_BYTECODE": "1"})
+    compiled = {"UV_COMPILE_BYTECODE": "1"}
+    session.install("./cqrs_core", "pip>=23.1", env=compiled)
     install_group(session, "bench")
     peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
     session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
-    for program in ("dispatch", "saga"):
-        session.run("python", f"benchmarks/{program}.py", "--peer-python", peers, *session.posargs)
-    for program in ("discovery", "broker"):
-        session.run("python", f"benchmarks/{program}.py")
-    if "TEST_POSTGRES_URL" in os.environ:
-        # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
-        packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
-        session.install(*packages, env={"UV_COMPILE_BYTECODE": "1"})
-        session.run("python", "benchmarks/outbox.py", "--peer-python", peers)
-    if "TEST_KAFKA_BOOTSTRAP" in os.environ:
-        session.install("./cqrs_kafka", env={"UV_COMPILE_BYTECODE": "1"})
-        session.run("python", "benchmarks/kafka.py")
+    measure("dispatch", "saga", beside=peers)
+    measure("discovery", "broker")
+    # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
+    packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
+    if chosen & {"outbox", "kafka"}:
+        session.install(*packages, env=compiled)
+    measure("outbox", beside=peers)
+    measure("kafka")
 
 
 if __name__ == "__main__":

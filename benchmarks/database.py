@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-#: The variable that names the server; that of MariaDB, on which only the relay is measured, has one of its own.
-SERVER = "TEST_POSTGRES_URL"
-MARIADB_SERVER = "TEST_MARIADB_URL"
 #: The variable by which the peer's process is told its database.
 DATABASE = "CQRS_BENCH_DATABASE"
 #: A server that needs none: the database is a file.

@@ -7,16 +7,13 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from database import Piece
+from environment import KAFKA_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from database import Database
     from sqlalchemy.ext.asyncio import AsyncSession
-
-
-#: The variable that names a Kafka; without it, none is measured.
-KAFKA_SERVER = "TEST_KAFKA_BOOTSTRAP"
 
 
 class Drain(NamedTuple):
@@ -53,11 +50,13 @@ class Drain(NamedTuple):
             await asyncio.sleep(self.delay_ms / 1000)
 
 
-DRAINS = [
-    *(Drain(0, batch) for batch in (100, 500, 1000)),
-    *(Drain(1, batch) for batch in (100, 500)),
-    *([Drain(0, 500, is_kafka=True)] if os.environ.get(KAFKA_SERVER) else []),
-]
+def drains() -> list[Drain]:
+    """List the ways that can be measured here."""
+    return [
+        *(Drain(0, batch) for batch in (100, 500, 1000)),
+        *(Drain(1, batch) for batch in (100, 500)),
+        *([Drain(0, 500, is_kafka=True)] if os.environ.get(KAFKA_SERVER) else []),
+    ]
 
 
 class WronglyDrained(Exception):

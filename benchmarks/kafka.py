@@ -17,7 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from environment import KAFKA_SERVER
+from topics import make_topic
 
 import cqrs_core as cqrs
 from cqrs_core.envelope import Envelope
@@ -166,10 +167,7 @@ TABLES: dict[str, dict[str, tuple[Work, int]]] = {
 
 async def new_topic(server: str) -> str:
     name = f"bench-{uuid.uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=server)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 4, 1)])
-    await admin.close()
+    await make_topic(server, name, partitions=4)
     return name
 
 
@@ -194,9 +192,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each")
     parser.add_argument("--messages", type=int, default=500, help="how many, for the slowest; others take more")
     options = parser.parse_args()
-    server = os.environ.get("TEST_KAFKA_BOOTSTRAP")
+    server = os.environ.get(KAFKA_SERVER)
     if not server:
-        sys.exit('TEST_KAFKA_BOOTSTRAP is not set: eval "$(scripts/services start kafka)"')
+        sys.exit(f'{KAFKA_SERVER} is not set: eval "$(scripts/services start kafka)"')
     asyncio.run(measure(server, rounds=options.rounds, messages=options.messages))
 
 

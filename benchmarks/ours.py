@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from comparing import Row
 
 import cqrs_core as cqrs
 from cqrs_core.bootstrap import bootstrap, bootstrap_events, bootstrap_streaming
@@ -90,19 +92,6 @@ class TrivialScope(TrivialContainer):
 class ScopedContainer(TrivialContainer):
     def scope(self, values: Mapping[type, Any] | None = None) -> TrivialScope:  # noqa: ARG002 - of the contract
         return TrivialScope()
-
-
-class Row(NamedTuple):
-    """One piece of work."""
-
-    key: str
-    title: str
-    #: How many times as long as the bare call it may take; ``None``: it is only told.
-    bar: float | None
-    bare: Work
-    ours: Work
-    #: How many pieces are done at once, for the time of a single one.
-    size: int = 1
 
 
 def rows() -> list[Row]:

@@ -9,28 +9,27 @@ Times are those of the clock on the wall, in alternating blocks on empty tables;
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import sys
 from contextlib import AsyncExitStack, ExitStack, closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import outbox_ours
 import outbox_relay
 import sqlalchemy as sa
 from blocks import Spread, alternate, ratios
-from database import DATABASE, SERVER, Database, new_database, settings
-from dispatch import Result, table
+from database import DATABASE, Database, new_database, settings
+from environment import SERVER
 from orders import Base
-from peer import Peer, make_peer
+from peer import Peer
+from reporting import Result, as_json, conclude, parser, peer_python, table
 
 from cqrs_sqla import define_tables
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
     from blocks import Block
@@ -139,7 +138,7 @@ def measure(blocks: Mapping[str, Block], *, rounds: int, seconds: float) -> dict
 
 
 def measure_writes(
-    server: str, peer_python: str | None, *, rounds: int, seconds: float
+    server: str, python: str | None, *, rounds: int, seconds: float
 ) -> tuple[dict[Section, list[Result]], dict[str, Any]]:
     """Measure what it costs to write, on databases made for it; gives also what the peer tells of itself."""
     about: dict[str, Any] = {}
@@ -149,9 +148,9 @@ def measure_writes(
         stack.callback(lambda: database.run(works.aclose()))
         found = database.run(works.enter_async_context(outbox_ours.works(database)))
         blocks = {name: database.block(piece) for name, piece in found.items()}
-        if peer_python:
+        if python:
             theirs = {DATABASE: stack.enter_context(new_database(server))}
-            peer = stack.enter_context(closing(Peer(peer_python, "outbox_python_cqrs.py", theirs)))
+            peer = stack.enter_context(closing(Peer(python, "outbox_python_cqrs.py", theirs)))
             about = peer.about
             blocks |= {f"{THEIRS}{key}": partial(peer.seconds, key) for key in about["keys"]}
         return measure(blocks, rounds=rounds, seconds=seconds), about
@@ -159,17 +158,12 @@ def measure_writes(
 
 def options(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Measures what it costs to write events, and how fast they leave.")
-    parser.add_argument("--only", choices=["write", "relay"], help="leave the other part out")
-    parser.add_argument("--rounds", type=int, default=31, help="blocks of each contestant that writes (default: 31)")
-    parser.add_argument("--seconds", type=float, default=0.1, help="how long one of these takes (default: 0.1)")
-    parser.add_argument("--relay-rounds", type=int, default=11, help="blocks of each that drains (default: 11)")
-    parser.add_argument("--short", action="store_true", help="all rows, but for a few seconds: to see that it works")
-    parser.add_argument("--peer-python", metavar="PATH", help=f"a Python that has {' and '.join(PEERS)}")
-    parser.add_argument("--make-peer", metavar="FOLDER", type=Path, help="install these there, once, and use them")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results there as well")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed by more than the spread")
-    return parser.parse_args(arguments)
+    made = parser("Measures what it costs to write events, and how fast they leave.", PEERS)
+    made.add_argument("--only", choices=["write", "relay"], help="leave the other part out")
+    made.add_argument("--rounds", type=int, default=31, help="blocks of each contestant that writes (default: 31)")
+    made.add_argument("--seconds", type=float, default=0.1, help="how long one of these takes (default: 0.1)")
+    made.add_argument("--relay-rounds", type=int, default=11, help="blocks of each that drains (default: 11)")
+    return made.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -180,14 +174,14 @@ def main(arguments: list[str] | None = None) -> int:
     server = os.environ.get(SERVER)
     if not server:
         sys.exit(f"{SERVER} names no server, such as postgresql://user:password@localhost/postgres.")
-    peer_python = chosen.peer_python or (make_peer(chosen.make_peer, PEERS) if chosen.make_peer else None)
+    python = peer_python(chosen, PEERS)
     facts: dict[str, Any] = {"python": platform.python_version(), "sqlalchemy": sa.__version__, **settings(server)}
     print(f"{plain(facts)}\n", flush=True)
 
     results: dict[str, list[Result]] = {}
     if chosen.only != "relay":
         print(f"Writing: {rounds} rounds of {seconds:g} s\n", flush=True)
-        written, peer = measure_writes(server, peer_python, rounds=rounds, seconds=seconds)
+        written, peer = measure_writes(server, python, rounds=rounds, seconds=seconds)
         for section, rows in written.items():
             results[section.about] = rows
             print(f"{table(section.about, section.other, section.ratio, rows)}\n", flush=True)
@@ -196,20 +190,14 @@ def main(arguments: list[str] | None = None) -> int:
             print("(python-cqrs {version}, its Python {python}, its SQLAlchemy {sqlalchemy})\n".format(**peer))
     if chosen.only != "write":
         print(f"Draining: {outbox_relay.told(size)}\n", flush=True)
-        for found in outbox_relay.measure(size, peer_python):
+        for found in outbox_relay.measure(size, python):
             print(f"{found.name}: {plain(found.about)}\n")
             facts[found.name] = found.about
             results |= found.tables
             for about, rows in found.tables.items():
                 print(f"{outbox_relay.table(about, rows)}\n", flush=True)
-    if chosen.json:
-        groups = {about: [row.as_json() for row in rows] for about, rows in results.items()}
-        whole = {**facts, "rounds": rounds, "seconds": seconds, "relay": size._asdict(), "results": groups}
-        chosen.json.write_text(json.dumps(whole, indent=2), encoding="utf-8")
-    short = [f"{about}: {row.title}" for about, rows in results.items() for row in rows if row.verdict == "short"]
-    if short:
-        print(f"Short of the bar by more than the spread: {'; '.join(short)}.")
-    return 1 if short and chosen.check else 0
+    sizes = {"rounds": rounds, "seconds": seconds, "relay": size._asdict()}
+    return conclude(chosen, {**facts, **sizes, "results": as_json(results)}, results)
 
 
 def plain(facts: Mapping[str, Any]) -> str:

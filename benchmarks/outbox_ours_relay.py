@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 import sqlalchemy as sa
 from database import Database
-from draining import DRAINS, KAFKA_SERVER, Drain, draining
+from draining import Drain, draining, drains
+from environment import KAFKA_SERVER
+from orders import TOPIC
 from outbox_ours import order_placed
 
 import cqrs_core as cqrs
@@ -67,13 +69,13 @@ def open_relays(url: str) -> Iterator[dict[str, Block]]:
     # Who has which share is not forgotten between the blocks.
     kept = {tables.outbox_slot.fullname, tables.outbox_relay.fullname}
     with closing(Database(url, tables.metadata, kept=kept)) as database:
-        drains = AsyncExitStack()
-        found = database.run(drains.enter_async_context(_drains(url, tables)))
+        stack = AsyncExitStack()
+        found = database.run(stack.enter_async_context(_drains(url, tables)))
         yield {
             name: database.block(draining(database, SqlAlchemyOutboxedEventRepository, order_placed, drain))
             for name, drain in found.items()
         }
-        database.run(drains.aclose())
+        database.run(stack.aclose())
 
 
 @asynccontextmanager
@@ -83,22 +85,25 @@ async def _drains(url: str, tables: Tables) -> AsyncIterator[dict[str, Draining]
         stack.push_async_callback(engine.dispose)
         lease = KeptLease(engine, tables, "bench", ttl_s=_TTL_S)
         stack.push_async_callback(lease.close)
-        brokers = {drain: await _open_broker(stack, drain) for drain in DRAINS}
-        drains = {drain.key: _by_the_relay(lease, broker, drain) for drain, broker in brokers.items()}
+        brokers = {drain: await _open_broker(stack, drain) for drain in drains()}
+        works = {drain.key: _by_the_relay(lease, broker, drain) for drain, broker in brokers.items()}
         if engine.dialect.name == "postgresql":
             raw = [await asyncpg.connect(url, server_settings=_SETTINGS) for _ in range(2)]
             for connection in raw:
                 stack.push_async_callback(connection.close)
-            for drain in DRAINS:
-                drains[f"{RAW}{drain.key}"] = _by_hand(raw[0], raw[1], drain, await _open_sending(stack, drain))
-        yield drains
+            for drain in drains():
+                works[f"{RAW}{drain.key}"] = _by_hand(raw[0], raw[1], drain, await _open_sending(stack, drain))
+        yield works
 
 
 async def _open_broker(stack: AsyncExitStack, drain: Drain) -> cqrs.Broker:
     if not drain.is_kafka:
         return Sink(drain)
-    from cqrs_kafka import KafkaBroker  # noqa: PLC0415 - where there is a Kafka
+    from topics import make_topic  # noqa: PLC0415 - where there is a Kafka
 
+    from cqrs_kafka import KafkaBroker  # noqa: PLC0415 - as above
+
+    await make_topic(os.environ[KAFKA_SERVER], TOPIC, partitions=1)
     broker = KafkaBroker(os.environ[KAFKA_SERVER])
     stack.push_async_callback(broker.stop)
     await broker.start()

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from cqrs.message_brokers import Message, MessageBroker
 from cqrs.outbox.sqlalchemy import OutboxModel
 from database import DATABASE, Database, Piece
-from draining import DRAINS, KAFKA_SERVER, Drain, draining
+from draining import Drain, draining, drains
+from environment import KAFKA_SERVER
 from orders import NAME, TOPIC, Base, Placed, placed, writing
 from peer import serve
 
@@ -87,7 +88,7 @@ def pieces(database: Database) -> Iterator[tuple[str, Piece]]:
                 f"{name}_{events}",
                 writing(database.sessions, Repository, order_placed, orders=orders, events=events),
             )
-    for drain in DRAINS:
+    for drain in drains():
         yield drain.key, producing(database, drain)
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from blocks import Spread, ratios
-from database import DATABASE, DRIVERS, MARIADB_SERVER, SERVER, SQLITE, new_database, settings
-from dispatch import Result
-from draining import DRAINS, Drain
+from database import DATABASE, DRIVERS, SQLITE, new_database, settings
+from draining import Drain, drains
+from environment import MARIADB_SERVER, SERVER
 from outbox_ours_relay import RAW, open_relays
 from peer import Peer
+from reporting import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,7 +104,7 @@ def measure(size: Size, peer_python: str | None) -> Iterator[Measured]:
 
 def _compare(name: str, blocks: Mapping[str, Block], size: Size) -> dict[str, list[Result]]:
     tables: dict[str, list[Result]] = {}
-    for drain in DRAINS:
+    for drain in drains():
         theirs = size.theirs // 2 if drain.delay_ms or drain.is_kafka else size.theirs
         counts = {f"{RAW}{drain.key}": size.events, drain.key: size.events, f"{THEIRS}{drain.key}": theirs}
         taken = _alternate({key: partial(blocks[key], count) for key, count in counts.items() if key in blocks}, size)

@@ -7,19 +7,15 @@ events, made by the same container on both sides. Times are processor time, as i
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-import platform
 import sys
-from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from blocks import Spread, alternate, ratios, timed
-from dispatch import PEERS, Result, options, table
+import comparing
+from comparing import Row
 from ours import ScopedContainer, TrivialContainer
-from peer import Peer, make_peer
+from reporting import open_peer, options, report, table
 
 import cqrs_core as cqrs
 from cqrs_core.bootstrap import bootstrap_sagas
@@ -72,21 +68,13 @@ class FailingSaga(cqrs.Saga[Order]):
     steps = [Reserve, Pay, Declined]
 
 
-class Row(NamedTuple):
-    """One piece of work."""
-
-    key: str
-    title: str
-    ours: Work
-
-
 def rows() -> list[Row]:
     """Put the pieces of work together."""
     trivial, scoped = TrivialContainer(), ScopedContainer()
     return [
-        Row("saga", "saga, 3 steps", running(trivial, OrderSaga)),
-        Row("saga_scope", "saga, 3 steps, with scopes", running(scoped, OrderSaga)),
-        Row("saga_failing", "saga, undone at the third step", running(trivial, FailingSaga)),
+        Row("saga", "saga, 3 steps", None, bare, running(trivial, OrderSaga)),
+        Row("saga_scope", "saga, 3 steps, with scopes", None, bare, running(scoped, OrderSaga)),
+        Row("saga_failing", "saga, undone at the third step", None, bare, running(trivial, FailingSaga)),
     ]
 
 
@@ -117,47 +105,14 @@ async def bare(count: int) -> None:
             await step().act(context)
 
 
-def measure(*, rounds: int, seconds: float, peer: Peer | None) -> tuple[list[Result], list[Result]]:
-    """Measure all rows, beside the bare calls and beside the peer."""
-    logging.getLogger("cqrs_core").setLevel(logging.CRITICAL)  # as for the peer
-    results: list[Result] = []
-    beside: list[Result] = []
-    loop = asyncio.new_event_loop()
-    for row in rows():
-        blocks = {"bare": timed(bare, loop), "ours": timed(row.ours, loop)}
-        if peer is not None and row.key in peer.about["keys"]:
-            blocks["peer"] = partial(peer.seconds, row.key)
-        taken = alternate(blocks, rounds=rounds, seconds=seconds)
-        micros = {name: Spread.of(times).median * 1e6 for name, times in taken.items()}
-        results.append(Result(row.key, row.title, micros["bare"], micros["ours"], ratios(taken["ours"], taken["bare"])))
-        if "peer" in taken:
-            faster, bar = ratios(taken["peer"], taken["ours"]), PEER_BARS.get(row.key)
-            beside.append(Result(row.key, row.title, micros["peer"], micros["ours"], faster, bar, is_limit=False))
-    loop.close()
-    return results, beside
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell the exit code."""
-    chosen = options(arguments)
-    rounds, seconds = (chosen.rounds, chosen.seconds) if not chosen.short else (7, 0.002)
-    peer_python = chosen.peer_python or (make_peer(chosen.make_peer, PEERS) if chosen.make_peer else None)
-    peer = Peer(peer_python, "saga_python_cqrs.py", {}) if peer_python else None
-    print(f"Python {platform.python_version()} on {platform.machine()}, {rounds} rounds of {seconds:g} s\n", flush=True)
-    results, beside = measure(rounds=rounds, seconds=seconds, peer=peer)
+    chosen = options("Measures what a saga costs.", arguments)
+    logging.getLogger("cqrs_core").setLevel(logging.CRITICAL)  # as for the peer
+    peer = open_peer(chosen, "saga_python_cqrs.py")
+    results, beside = comparing.measure(rows(), PEER_BARS, rounds=chosen.rounds, seconds=chosen.seconds, peer=peer)
     print(table("in memory", "bare µs", "x bare", results), flush=True)
-    if peer is not None:
-        about = f"beside python-cqrs {peer.about['version']}"
-        print(f"\n{table(about, 'theirs µs', 'x as fast', beside)}\n(its Python: {peer.about['python']})")
-        peer.close()
-    if chosen.json:
-        facts = {"python": platform.python_version(), "rounds": rounds, "seconds": seconds}
-        groups = {"ours": [found.as_json() for found in results], "peer": [found.as_json() for found in beside]}
-        chosen.json.write_text(json.dumps({**facts, **groups}, indent=2), encoding="utf-8")
-    short = [found.title for found in beside if found.verdict == "short"]
-    if short:
-        print(f"\nShort of the bar by more than the spread: {'; '.join(short)}.")
-    return 1 if short and chosen.check else 0
+    return report(chosen, results, beside, peer)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from . import downloads, kafka, maven
@@ -96,15 +98,18 @@ def is_ready(server: Server) -> bool:
     """
     if not listens(server.pid, server.port):
         return False
-    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
-        connection.sendall(b"GET /connectors HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=1)) as connection:
+        try:
+            connection.request("GET", "/connectors")
+            return connection.getresponse().status == HTTPStatus.OK
+        except HTTPException:  # an answer, but none of HTTP's
+            return False
 
 
 CONNECT = Service(
     name="connect",
-    packages=("default-jre-headless",),
-    program="java",
+    packages=maven.PACKAGES,
+    program=maven.PROGRAM,
     fetch=fetch,
     prepare=prepare,
     arguments=arguments,

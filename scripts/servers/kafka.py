@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from . import downloads, maven
 from .control import free_port
 from .processes import command_line
-from .service import Server, Service, Step, Tool
+from .service import Server, Service, Step, Tool, connected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,10 +89,7 @@ def is_ready(server: Server) -> bool:
     Source:
         Apache Kafka, "Protocol guide": request header 1, Metadata 2.
     """
-    with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection,
-        connection.makefile("rb") as reply,
-    ):
+    with connected(server) as connection, connection.makefile("rb") as reply:
         connection.sendall(struct.pack("!i", len(REQUEST)) + REQUEST)
         _length, _correlation, brokers = _read(reply, "!iii")
         for _ in range(brokers):
@@ -125,8 +121,8 @@ def _read(reply: BinaryIO, form: str) -> tuple[int, ...]:
 
 KAFKA = Service(
     name="kafka",
-    packages=("default-jre-headless",),
-    program="java",
+    packages=maven.PACKAGES,
+    program=maven.PROGRAM,
     fetch=fetch,
     prepare=prepare,
     arguments=arguments,

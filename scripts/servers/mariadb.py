@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import TYPE_CHECKING
 
 from .processes import command_line
-from .service import Server, Service, Step
+from .service import Server, Service, Step, connected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,10 +60,7 @@ def is_ready(server: Server) -> bool:
     Source:
         MariaDB, "Clientserver Protocol": Connection Phase, HandshakeResponse, COM_QUERY, COM_QUIT.
     """
-    with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection,
-        connection.makefile("rb") as reply,
-    ):
+    with connected(server) as connection, connection.makefile("rb") as reply:
         if not _packet(reply).startswith(b"\x0a"):  # a greeting of that protocol; an error is ff
             return False
         login = struct.pack("<IIB23x", CAPABILITIES, 1 << 24, UTF8MB4) + b"test\0" + b"\0"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from . import downloads
 
+#: What runs them, and the Debian package that brings it.
+PROGRAM = "java"
+PACKAGES = ("default-jre-headless",)
 CENTRAL = "https://repo.maven.apache.org/maven2"
 
 

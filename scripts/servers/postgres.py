@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING
 
 from .processes import parent
-from .service import Server, Service, Step, Tool
+from .service import Server, Service, Step, Tool, connected
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -61,7 +60,7 @@ def is_ready(server: Server) -> bool:
     Source:
         PostgreSQL 15, "Message Formats": StartupMessage, version 3.0; BackendKeyData is K and begins with the pid.
     """
-    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+    with connected(server) as connection:
         text = b"user\0test\0database\0test\0\0"
         connection.sendall(struct.pack("!ii", 8 + len(text), 3 << 16) + text)
         with connection.makefile("rb") as reply:

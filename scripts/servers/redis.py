@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
-from .service import Server, Service
+from .service import Server, Service, connected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +17,7 @@ def arguments(data: Path, port: int) -> list[str]:
 
 def is_ready(server: Server) -> bool:
     """Ask for the pid; while Redis is loading it answers with an error instead."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=1) as connection:
+    with connected(server) as connection:
         connection.sendall(b"INFO server\r\n")
         with connection.makefile("rb") as reply:
             heading = reply.readline()  # $ and the length of what follows, or - and an error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM, Signals
@@ -26,6 +27,11 @@ class Server:
     pid: int
     began: str
     port: int
+
+
+def connected(server: Server) -> socket.socket:
+    """Answer a connection to *server*, which waits no longer than :attr:`Service.is_ready` may."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=1)
 
 
 @dataclass(frozen=True, slots=True)

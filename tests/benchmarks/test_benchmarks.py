@@ -40,10 +40,10 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The modules, as they see each other when ``dispatch.py`` is run."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import blocks
-    import dispatch
     import ours
+    import reporting
 
-    return {"blocks": blocks, "dispatch": dispatch, "ours": ours}
+    return {"blocks": blocks, "ours": ours, "reporting": reporting}
 
 
 def test_peers_are_the_same_wherever_they_are_named() -> None:
@@ -153,7 +153,7 @@ def test_a_bar_is_missed_by_more_than_the_spread_or_only_nearly(
 ) -> None:
     spread = benchmarks["blocks"].Spread(*quartiles)
 
-    assert verdict == benchmarks["dispatch"].Result("key", "title", 1, 1, spread, bar, is_limit=is_limit).verdict
+    assert verdict == benchmarks["reporting"].Result("key", "title", 1, 1, spread, bar, is_limit=is_limit).verdict
 
 
 def test_the_sagas_run_to_their_ends(tmp_path: Path) -> None:

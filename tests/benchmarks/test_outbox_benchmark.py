@@ -92,13 +92,13 @@ def test_everything_is_drained(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import outbox_relay
     from database import new_database
-    from draining import DRAINS
+    from draining import drains
     from outbox_ours_relay import RAW, open_relays
 
     server = outbox_relay.servers().get(name)
     if server is None:
         pytest.skip(f"{name}, or the driver for it, is not here")
-    keys = {drain.key for drain in DRAINS}
+    keys = {drain.key for drain in drains()}
     with new_database(server) as url, open_relays(url) as blocks:
         taken = [block(count) for block in blocks.values() for count in (230, 1)]
 
@@ -112,7 +112,7 @@ def test_rates_are_those_of_the_medians_and_the_ratio_that_of_the_rounds(monkeyp
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import outbox_relay
     from blocks import Spread
-    from dispatch import Result
+    from reporting import Result
 
     row = Result("drain", "batches of 2", 500.0, 10.0, Spread(40.0, 50.0, 55.0), 50.0, is_limit=False)
     heading, line = outbox_relay.table("relay", [row]).splitlines()

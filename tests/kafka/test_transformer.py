@@ -440,6 +440,36 @@ async def test_messages_that_cannot_be_read_or_are_not_kept_are_told_and_passed(
     assert "Messages are lost: offset " in caplog.text
 
 
+async def test_no_batch_is_larger_for_a_message_that_cannot_be_read(
+    kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read while it was looked for is given like all else; until then, it counts as not given."""
+    case = Case(kafka, await kafka.make_topic(1), await kafka.make_topic(1))
+    doubling, sizes, lags = Doubling(case.target), [], []
+    usual, errors = Member.poll, [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")]
+
+    async def poll(self: Member, partitions: Any, **options: Any) -> Any:
+        found = await usual(self, partitions, **options)
+        if found and errors:
+            raise errors.pop()  # with what it had read; and then the message is not kept any more
+        return found
+
+    async def look(envelopes: Sequence[Envelope]) -> Iterable[Envelope]:
+        sizes.append(len(envelopes))
+        lags.append(transformer.lag())
+        return await doubling(envelopes)
+
+    await case.send(50)
+    monkeypatch.setattr(Member, "poll", poll)
+    transformer = case.transformer(look, max_batch_size=20)
+    async with running(transformer):
+        await case.assert_all_once()
+
+    assert [20, 20, 10] == sizes
+    assert [{f"{case.source}/0": left} for left in (30, 10, 0)] == lags
+    assert list(range(50)) == doubling.seen
+
+
 async def test_who_may_not_do_it_is_told(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the transactional ids of the group, or read as it."""
 

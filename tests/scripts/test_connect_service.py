@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,38 @@ def test_a_port_on_which_somebody_else_listens_is_not_ready(listener: socket.soc
         server = Server(os.getppid(), str(beginning(os.getppid())), listener.getsockname()[1])
 
         assert not is_ready(server)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_right"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", True),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", False),
+        (b"no HTTP\r\n", False),
+    ],
+)
+def test_only_a_list_of_connectors_tells_that_it_is_ready(
+    listener: socket.socket,
+    answer: bytes,
+    is_right: bool,  # noqa: FBT001 - one column of a table
+) -> None:
+    """Anything else means: not yet."""
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(1000))
+            connection.sendall(answer)
+
+    with listener, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve)
+        server = Server(os.getpid(), str(beginning(os.getpid())), listener.getsockname()[1])
+        found = is_ready(server)
+        serving.result(timeout=10)
+
+    assert is_right is found
+    assert asked[0].startswith(b"GET /connectors HTTP/1.1\r\n")
 
 
 def test_the_worker_writes_to_the_kafka_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

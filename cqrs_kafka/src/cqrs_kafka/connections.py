@@ -75,7 +75,7 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnavailable:
+def broker_unavailable(settings: KafkaSettings, problem: str | Exception) -> BrokerUnavailable:
     """Say what is wrong with the brokers of *settings*: a sentence, or the client's error."""
     text = problem if isinstance(problem, str) else f"{str(problem) or repr(problem)}."
     return BrokerUnavailable(f"Kafka at {', '.join(settings.servers)}: {text}")

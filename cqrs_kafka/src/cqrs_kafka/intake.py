@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from cqrs_core.broker import Delivery
 from cqrs_kafka.patience import look_at
-from cqrs_kafka.records import envelope_of
+from cqrs_kafka.records import delivery_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cqrs_core.broker import Delivery
     from cqrs_kafka.member import Member
     from cqrs_kafka.positions import Positions
     from cqrs_kafka.progress import Progress
@@ -99,8 +99,7 @@ class Intake:
                 continue  # it was taken away just then
             for record in found:
                 progress.received(record.offset)
-                position = f"{record.partition}/{record.offset}"
-                progress.held.append(Delivery(envelope_of(record), progress.name, position))
+                progress.held.append(delivery_of(record, progress.name))
 
     async def close(self) -> None:
         """Ask this member for nothing more."""

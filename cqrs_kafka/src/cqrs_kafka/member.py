@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
-from cqrs_kafka.connections import connection_options, unavailable
+from cqrs_kafka.connections import broker_unavailable, connection_options
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -237,4 +237,4 @@ class Member:
         try:
             return await within(self._settings.unavailable_after_s, question)
         except (KafkaError, OSError, TooSlow) as error:
-            raise unavailable(self._settings, error) from error
+            raise broker_unavailable(self._settings, error) from error

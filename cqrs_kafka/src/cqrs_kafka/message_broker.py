@@ -14,7 +14,7 @@ from cqrs_core.serialization.codec import codec_for
 from cqrs_kafka.addresses import parse_servers
 from cqrs_kafka.broker import KafkaBroker
 from cqrs_kafka.settings import KafkaSettings
-from cqrs_kafka.verdicts import unavailable
+from cqrs_kafka.verdicts import not_reached
 
 if TYPE_CHECKING:
     import ssl
@@ -200,7 +200,7 @@ class KafkaMessageBroker:
         try:
             await self._producer.start()
         except BrokerUnavailable as error:
-            return [unavailable(error)] * len(envelopes)
+            return [not_reached(error)] * len(envelopes)
         return await self._producer.broker.send_many(envelopes)
 
     async def subscribe(self, topics: Collection[str], *, group: str, on_revoked: OnRevoked) -> Subscription:

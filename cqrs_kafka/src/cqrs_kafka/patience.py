@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: After so many times ``unavailable_after_s`` without an answer, it is tried with another consumer.
+STALLED = 3
 #: How long what was cancelled may take to end; then it is left to itself.
 _GRACE_S = 0.5
 

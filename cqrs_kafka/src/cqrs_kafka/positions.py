@@ -90,8 +90,8 @@ class Positions:
                 progress.committed = committed
             if progress.next_offset is None:
                 progress.moved_to(start)
-                if committed is None and self.member.is_assigned(progress.partition):
-                    self.member.seek(progress.partition, start)
+                if committed is None:
+                    self.go_on(progress)
         if begun:
             await self.member.commit(begun, _SETTLE_S)
             self._note(begun)
@@ -122,8 +122,12 @@ class Positions:
     def rewind(self) -> None:
         """Go on behind what was received: with an error, the client loses what it has read of other partitions."""
         for progress in self._owned.values():
-            if progress.next_offset is not None and self.member.is_assigned(progress.partition):
-                self.member.seek(progress.partition, progress.next_offset)
+            self.go_on(progress)
+
+    def go_on(self, progress: Progress) -> None:
+        """Let the member go on with what comes next of one partition, if it still has that."""
+        if progress.next_offset is not None and self.member.is_assigned(progress.partition):
+            self.member.seek(progress.partition, progress.next_offset)
 
     async def begin_anew(self, lost: Mapping[TopicPartition, int]) -> None:
         """

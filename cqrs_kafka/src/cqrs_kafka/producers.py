@@ -10,8 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from cqrs_core.errors import BrokerUnavailable
-from cqrs_kafka.connections import RETRY_BACKOFF_S, connection_options, unavailable, why_unavailable
-from cqrs_kafka.partitions import choose
+from cqrs_kafka.connections import RETRY_BACKOFF_S, broker_unavailable, connection_options, why_unavailable
 from cqrs_kafka.patience import TooSlow, look_at, within
 
 if TYPE_CHECKING:
@@ -29,24 +28,25 @@ class Producer:
     """
     One producer of aiokafka: idempotent, confirmed by all replicas in sync, without delay.
 
+    Args:
+        options: What a kind of producer tells aiokafka beside that.
+
     Attributes:
         in_flight: How many batches somebody waits for.
     """
 
-    def __init__(self, settings: KafkaSettings, *, transactional_id: str | None = None) -> None:
+    def __init__(self, settings: KafkaSettings, **options: Any) -> None:  # noqa: ANN401 - aiokafka's
         self.in_flight = 0
         self._settings = settings
-        partitioner: Any = choose  # aiokafka names a class of its own, and calls whatever it gets
         self._made = AIOKafkaProducer(
-            transactional_id=transactional_id,
             **connection_options(settings),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
             max_batch_size=settings.max_batch_bytes,
             max_request_size=settings.max_message_bytes,
-            partitioner=partitioner,
             compression_type=None if settings.compression == "none" else settings.compression,
+            **options,
         )
 
     async def start(self, within_s: float) -> None:
@@ -61,12 +61,8 @@ class Producer:
         except BaseException as error:
             await self.abandon()
             if isinstance(error, (KafkaError, OSError, TooSlow)):
-                raise self.unavailable(error) from error
+                raise broker_unavailable(self._settings, error) from error
             raise
-
-    def unavailable(self, problem: Exception) -> BrokerUnavailable:
-        """Say that it failed."""
-        return unavailable(self._settings, problem)
 
     def known_partitions(self, topic: str) -> list[int] | None:
         """List the partitions of *topic*; ``None`` if they have to be asked for."""

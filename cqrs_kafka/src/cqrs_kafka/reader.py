@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from cqrs_core.broker import Delivery
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
-from cqrs_kafka.connections import unavailable
+from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.member import Member
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
-from cqrs_kafka.records import envelope_of
+from cqrs_kafka.records import delivery_of
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiokafka import TopicPartition
 
+    from cqrs_core.broker import Delivery
     from cqrs_kafka.settings import KafkaSettings
 
 #: How long one question for messages waits.
@@ -122,12 +122,12 @@ class KafkaTopicReader:
             if sum(positions.values()) > before:
                 until, before = loop.time() + self._settings.unavailable_after_s, sum(positions.values())
             elif loop.time() > until:
-                raise unavailable(self._settings, "no broker gives what is kept of the topic.")
+                raise broker_unavailable(self._settings, "no broker gives what is kept of the topic.")
             await self._poll(member, behind, limit)
 
     async def _poll(self, member: Member, behind: Sequence[TopicPartition], limit: int) -> None:
         try:
-            self._hold(await member.poll(behind, limit=limit, wait_s=_POLL_S))
+            found = await member.poll(behind, limit=limit, wait_s=_POLL_S)
         except OffsetOutOfRangeError as error:  # the oldest of them were removed meanwhile
             for partition in error.args[0]:
                 self._read[partition].moved_to(await member.first_offset(partition))
@@ -136,13 +136,14 @@ class KafkaTopicReader:
             self._positions(member).rewind()
             with contextlib.suppress(KafkaError):  # the next poll meets it, too
                 await step_over(member, self._read.values(), error, self._hold)
-        except Exception as error:
-            raise unavailable(self._settings, error) from error
+        except Exception as error:  # what the client makes of bytes that it does not foresee may be anything
+            raise broker_unavailable(self._settings, error) from error
+        else:
+            self._hold(found)
 
     def _hold(self, records: Mapping[TopicPartition, list[Any]]) -> None:
         for partition, found in records.items():
             progress = self._read[partition]
             for record in found:
                 progress.moved_to(record.offset + 1)
-                position = f"{record.partition}/{record.offset}"
-                self._held.append(Delivery(envelope_of(record), progress.name, position))
+                self._held.append(delivery_of(record, progress.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cqrs_core.broker import Delivery
 from cqrs_core.envelope import Envelope
 
 if TYPE_CHECKING:
@@ -59,3 +60,13 @@ def envelope_of(record: Any) -> Envelope:  # noqa: ANN401 - aiokafka's ConsumerR
         None if key is None else decoded(key),
         {name: decoded(value or b"") for name, value in record.headers},
     )
+
+
+def delivery_of(record: Any, partition: str) -> Delivery:  # noqa: ANN401 - as above
+    """Give what is handed out for a record, of a *partition* as the core names it."""
+    return Delivery(envelope_of(record), partition, f"{record.partition}/{record.offset}")
+
+
+def offset_of(delivery: Delivery) -> int:
+    """Undo that: tell at which offset the record was."""
+    return int(delivery.position.rpartition("/")[2])

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from cqrs_core.errors import BrokerUnavailable
 from cqrs_kafka import verdicts
-from cqrs_kafka.connections import RETRY_BACKOFF_S, unavailable
+from cqrs_kafka.connections import RETRY_BACKOFF_S, broker_unavailable
 from cqrs_kafka.errors import UnknownTopic
 from cqrs_kafka.parcels import Call, Parcel, packed
 from cqrs_kafka.partitions import partition_of
@@ -124,7 +124,7 @@ class Sender:
         """Disconnect, and settle what is not done."""
         tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
         for lane in self._lanes.values():
-            self._give_up(lane.parcels, self._unavailable(_STOPPED))
+            self._give_up(lane.parcels, self._not_reached(_STOPPED))
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_S)
             for task in late:
@@ -139,14 +139,14 @@ class Sender:
         until = self._loop.time() + self._settings.unavailable_after_s
         producer = await self._supply.get(until)
         if producer is None:
-            return self._unavailable("it cannot be reached.")
+            return self._not_reached("it cannot be reached.")
         known = producer.known_partitions(topic) or await producer.find_partitions(topic, until - self._loop.time())
         if known:
             return known
         # The client does not tell one from the other.
         if await producer.answers(self._settings.request_timeout_s):
             return verdicts.refused(topic, "there is no such topic. Make it, or correct its name.", is_permanent=False)
-        return self._unavailable("it does not answer.")
+        return self._not_reached("it does not answer.")
 
     async def _partitions_of(self, topics: Iterable[str]) -> dict[str, list[int] | SendOutcome]:
         found: dict[str, list[int] | SendOutcome] = {}
@@ -177,9 +177,9 @@ class Sender:
                 await self._advance(lane)
         except Exception:
             logger.exception("Sending to %s failed in a way that is not foreseen.", lane.partition)
-            self._give_up(lane.parcels, self._unavailable("its client broke; see the log."))
+            self._give_up(lane.parcels, self._not_reached("its client broke; see the log."))
         finally:
-            self._give_up(lane.parcels, self._unavailable(_STOPPED))  # what was put back after stop() had looked
+            self._give_up(lane.parcels, self._not_reached(_STOPPED))  # what was put back after stop() had looked
             lane.task = None
             del self._lanes[lane.partition]
 
@@ -188,7 +188,7 @@ class Sender:
         until = min(lane.parcels[0].deadline, self._loop.time() + self._settings.unavailable_after_s)
         producer = await self._reach(lane.partition, until)
         if producer is None:
-            self._give_up(lane.parcels, self._unavailable("it cannot be reached."))
+            self._give_up(lane.parcels, self._not_reached("it cannot be reached."))
             return
         batch = producer.batch()
         parcels = _load(lane, batch)
@@ -254,8 +254,8 @@ class Sender:
             parcel.call.settle(parcel, outcome)
         parcels.clear()
 
-    def _unavailable(self, problem: str) -> SendOutcome:
-        return verdicts.unavailable(unavailable(self._settings, problem))
+    def _not_reached(self, problem: str) -> SendOutcome:
+        return verdicts.not_reached(broker_unavailable(self._settings, problem))
 
 
 class _NotHandedOver(Exception):

@@ -11,13 +11,14 @@ from aiokafka import TopicPartition
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption, SubscriptionClosed
-from cqrs_kafka.connections import unavailable
+from cqrs_kafka.connections import broker_unavailable
 from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING, Intake
 from cqrs_kafka.member import Listener, Member
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import STALLED, TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
+from cqrs_kafka.records import offset_of
 from cqrs_kafka.unreadable import step_over
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 _COMMIT_S = 5.0
 _LAST_COMMIT_S = 2.0
-#: After so many times ``unavailable_after_s`` without an answer, it is tried with another consumer.
-_STALLED = 3
 
 
 class KafkaSubscription:
@@ -115,7 +114,7 @@ class KafkaSubscription:
             if progress is None:
                 continue
             was_wanted = progress.is_wanted
-            if progress.acknowledged(int(delivery.position.rpartition("/")[2])):
+            if progress.acknowledged(offset_of(delivery)):
                 self._acknowledged += 1
             if progress.is_wanted and not was_wanted:
                 self._intake.change.set()
@@ -183,8 +182,8 @@ class KafkaSubscription:
             silent_s = self._positions.silent_s(wanted)
         if silent_s <= patience_s:
             return
-        error = unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
-        if silent_s <= _STALLED * patience_s:
+        error = broker_unavailable(self._settings, f"the group {self._group!r} has had no answer for {silent_s:.0f} s.")
+        if silent_s <= STALLED * patience_s:
             raise error
         await self._join_again(error)  # if there are brokers again, it is the client that does not notice
 
@@ -208,7 +207,7 @@ class KafkaSubscription:
         elif self._member.is_broken:
             await self._join_again(error)
         else:
-            raise unavailable(self._settings, error) from error
+            raise broker_unavailable(self._settings, error) from error
 
     async def _join_again(self, error: Exception) -> None:
         """
@@ -292,9 +291,9 @@ class KafkaSubscription:
             except kafka.TopicAuthorizationFailedError as error:
                 raise AccessDenied(f"this user may not read {', '.join(self._topics)}.") from error
             except kafka.KafkaError as error:
-                raise unavailable(self._settings, error) from error
+                raise broker_unavailable(self._settings, error) from error
             if self._loop.time() > until:
-                raise unavailable(self._settings, f"the group {self._group!r} did not let a new member in.")
+                raise broker_unavailable(self._settings, f"the group {self._group!r} did not let a new member in.")
 
     async def _keep_committing(self) -> None:
         while True:

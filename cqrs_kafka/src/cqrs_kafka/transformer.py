@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable, InvalidOption
-from cqrs_kafka.connections import check_libraries, unavailable
+from cqrs_kafka.connections import broker_unavailable, check_libraries
 from cqrs_kafka.errors import AccessDenied
 from cqrs_kafka.intake import NOTHING
 from cqrs_kafka.member import Listener, Member
-from cqrs_kafka.patience import TooSlow, within
+from cqrs_kafka.patience import STALLED, TooSlow, within
 from cqrs_kafka.positions import Positions
 from cqrs_kafka.progress import Progress
 from cqrs_kafka.quiet_logs import quieten
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _PAUSE_S = 1.0
-#: After so many times ``unavailable_after_s`` without an answer, it is tried with another consumer.
-_STALLED = 3
 
 
 class KafkaTransformer:
@@ -94,7 +92,7 @@ class KafkaTransformer:
         self._stop_deadline_s = stop_deadline_s
         self._owned: dict[str, Progress] = {}
         self._workers: list[Transforming] = []
-        self._member: Member | None = None
+        self._positions: Positions | None = None  # while it is a member of the group
         self._stopping: asyncio.Event | None = None
 
     def __repr__(self) -> str:
@@ -130,7 +128,11 @@ class KafkaTransformer:
 
     def lag(self) -> dict[str, int]:
         """Tell how many messages of each partition, of those that are here, were not given to the function yet."""
-        return self._positions.lag() if self._member is not None else {}
+        lags = self._positions.lag() if self._positions is not None else {}
+        for worker in self._workers:
+            if worker.name in lags:
+                lags[worker.name] += worker.held
+        return lags
 
     async def _check(self) -> None:
         """Find out at once what cannot work."""
@@ -143,7 +145,7 @@ class KafkaTransformer:
 
     async def _work(self, stopping: asyncio.Event) -> None:
         """Be one member of the group, until it breaks."""
-        member = self._member = Member(self._settings, self._group)
+        member = Member(self._settings, self._group)
         self._positions = Positions(member, self._owned)
         patience_s = self._stop_deadline_s
         watching: asyncio.Task[None] | None = None
@@ -159,7 +161,7 @@ class KafkaTransformer:
             patience_s = 0.0
             raise
         finally:
-            self._member = None  # what comes now is not begun with
+            self._positions = None  # what comes now is not begun with
             ending.cancel()
             if watching is not None:
                 watching.cancel()
@@ -174,32 +176,31 @@ class KafkaTransformer:
             try:
                 # Does not return while partitions are dealt out.
                 asking = member.poll(NOTHING, limit=1, wait_s=_LOOK_S)
-                await within(_STALLED * (patience_s + self._settings.rebalance_timeout_s), asking)
+                await within(STALLED * (patience_s + self._settings.rebalance_timeout_s), asking)
             except (kafka.GroupAuthorizationFailedError, kafka.TopicAuthorizationFailedError) as error:
                 raise AccessDenied(f"this user may not read as the group {self._group!r}: {error}.") from error
             except (kafka.KafkaError, TooSlow) as error:
                 if member.is_broken or isinstance(error, TooSlow):
-                    raise unavailable(self._settings, error) from error
+                    raise broker_unavailable(self._settings, error) from error
                 logger.debug("The group %s: %r", self._group, error)
                 await asyncio.sleep(_PAUSE_S)
             for worker in self._workers:
                 if worker.task.cancelled():
-                    raise unavailable(self._settings, "the function that transforms cancelled its own task.")
+                    raise broker_unavailable(self._settings, "the function that transforms cancelled its own task.")
                 if worker.task.done():
                     worker.task.result()
-                if worker.silent_s > _STALLED * patience_s:
+                if worker.silent_s > STALLED * patience_s:
                     problem = f"the group {self._group!r} has had no answer for {worker.silent_s:.0f} s."
-                    raise unavailable(self._settings, problem)
+                    raise broker_unavailable(self._settings, problem)
 
     async def _assign(self, partitions: Collection[TopicPartition]) -> None:
-        if self._member is None:
+        positions = self._positions
+        if positions is None:
             return
         for partition in partitions:
             progress = Progress(partition)
             self._owned[progress.name] = progress
-            worker = Transforming(
-                self._settings, self._group, self._transform, progress, self._positions, limit=self._limit
-            )
+            worker = Transforming(self._settings, self._group, self._transform, progress, positions, limit=self._limit)
             self._workers.append(worker)
 
     async def _revoke(self, _partitions: Collection[TopicPartition]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import errors as kafka
 
 from cqrs_core.errors import BrokerUnavailable
+from cqrs_core.resilience import RetryPolicy
 from cqrs_kafka.errors import AccessDenied, TakenOver
 from cqrs_kafka.patience import look_at
 from cqrs_kafka.records import envelope_of
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-#: So long for a broker that is away: when it is back, it should not be waited for.
-_LONGEST_OUTAGE_PAUSE_S = 2.0
+#: How it is paused after what failed,
+_AGAIN = RetryPolicy(delay_s=0.5, max_delay_s=30.0)
+#: and while a broker is away: when it is back, it should not be waited for.
+_AGAIN_AFTER_OUTAGE = RetryPolicy(delay_s=0.5, max_delay_s=2.0)
 _GRACE_S = 5.0
 
 
@@ -86,6 +87,16 @@ class Transforming:
         return self._progress.partition
 
     @property
+    def name(self) -> str:
+        """What the core calls its partition."""
+        return self._progress.name
+
+    @property
+    def held(self) -> int:
+        """How many messages were received, and not given to the function yet."""
+        return len(self._held)
+
+    @property
     def transactional_id(self) -> str:
         """What Kafka knows its transactions by. No two partitions of any groups share it: a topic has no ``/``."""
         return f"{self._group}/{self._partition.topic}/{self._partition.partition}"
@@ -128,15 +139,14 @@ class Transforming:
         if offset is None:
             offset = await member.first_offset(self._partition)
         self._progress.moved_to(offset)
-        if member.is_assigned(self._partition):
-            member.seek(self._partition, offset)
+        self._positions.go_on(self._progress)
         self._hear()
 
     async def _advance(self, producer: TransactionalProducer) -> bool:
         """Do one batch; gives whether there was one."""
-        records, self._held = self._held, []
-        if not records:
-            records = await self._receive()
+        if not self._held:
+            await self._receive()
+        records, self._held = self._held[: self._limit], self._held[self._limit :]
         if not records:
             return False
         envelopes = await self._transform([envelope_of(record) for record in records])
@@ -145,30 +155,28 @@ class Transforming:
         self._hear()
         return True
 
-    async def _receive(self) -> list[Any]:
+    async def _receive(self) -> None:
+        """Hold what comes within a while."""
         member = self._positions.member
         try:
             with self._idle():
                 found = await member.poll([self._partition], limit=self._limit, wait_s=_POLL_S)
         except kafka.NoOffsetForPartitionError:  # from before it was looked where to begin
-            return []
+            return
         except kafka.OffsetOutOfRangeError as error:
             await self._positions.begin_anew(error.args[0])
-            return []
+            return
         except UnicodeDecodeError as error:
-            member.seek(self._partition, self._progress.next_offset or 0)
+            self._positions.go_on(self._progress)
             await step_over(member, [self._progress], error, self._hold)
-            return []
-        records = found.get(self._partition, [])
+            return
+        self._hold(found)
         answered_at = member.answered_at(self._partition)
-        if records:
-            self._progress.moved_to(records[-1].offset + 1)
-        elif answered_at == self._answered_at:
+        if not self._held and answered_at == self._answered_at:
             self.silent_s = asyncio.get_running_loop().time() - self._heard_at
-            return records
+            return
         self._answered_at = answered_at
         self._hear()
-        return records
 
     @contextmanager
     def _idle(self) -> Iterator[None]:
@@ -190,8 +198,7 @@ class Transforming:
     def _pause_after(self, error: Exception, failures: int) -> float:
         if isinstance(error, TakenOver):
             return self._settings.session_timeout_s / 2  # until its heart has beaten, and the member knows
-        longest_s = _LONGEST_OUTAGE_PAUSE_S if isinstance(error, BrokerUnavailable) else _LONGEST_PAUSE_S
-        return min(longest_s, _FIRST_PAUSE_S * float(1 << min(failures - 1, 10)))
+        return (_AGAIN_AFTER_OUTAGE if isinstance(error, BrokerUnavailable) else _AGAIN).delay_after(failures)
 
     def _tell(self, error: Exception, pause_s: float) -> None:
         is_foreseen = isinstance(error, (BrokerUnavailable, TakenOver))

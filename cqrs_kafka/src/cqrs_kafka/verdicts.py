@@ -44,7 +44,7 @@ def refused(topic: str, problem: str, *, is_permanent: bool) -> SendOutcome:
     return SendOutcome(status, MessageRefused(topic, problem, is_permanent=is_permanent))
 
 
-def unavailable(error: BrokerUnavailable) -> SendOutcome:
+def not_reached(error: BrokerUnavailable) -> SendOutcome:
     """Say that a message did not leave."""
     return SendOutcome(SendStatus.UNAVAILABLE, error)
 

@@ -15,6 +15,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.memory.unit import MemoryUnitOfWork
 from cqrs_core.open_unit import find_unit
 from cqrs_core.saga.log import SagaStatus
+from cqrs_core.testing import VirtualClock
 
 
 class Place(cqrs.Request[str]):
@@ -168,7 +169,7 @@ async def test_an_attempt_has_a_unit_of_work_which_is_committed_before_the_check
     storage = cqrs.MemoryStorage()
 
     async def act(self: Any, context: Any) -> Any:
-        unit = find_unit(app._units, type(context))  # noqa: SLF001 - the unit that is open here
+        unit = find_unit(app._parts.units, type(context))  # noqa: SLF001 - the unit that is open here
         assert unit is not None
         unit.enqueue([Envelope("by hand", f"{len(story.events)}".encode())])
         await story.tell("act A", context)
@@ -221,6 +222,47 @@ async def test_a_saga_that_a_handler_starts_is_there_if_the_command_is(story: An
     assert ["act A"] == story.events
 
 
+async def test_what_commands_notify_others_of_lets_nobody_look_for_sagas(story: Any) -> None:
+    """And a saga that a command has started lets nobody look into the outbox."""
+    clock = VirtualClock()
+    storage = cqrs.MemoryStorage(clock=clock)
+    app = app_of(story, "A", storage=storage, clock=clock)
+    claim, claims, rings = storage.sagas.claim, [], []
+
+    async def count(which: Any) -> Any:
+        claims.append(which)
+        return await claim(which)
+
+    class Ringing:
+        def ring(self) -> None:
+            rings.append("outbox")
+
+    class Handler(cqrs.RequestHandler[Place, str]):
+        async def handle(self, request: Place) -> str:
+            if request.order_id:
+                await app.start_saga(story.Order())
+            else:
+                self.events.append(sent("placed"))
+            return "placed"
+
+    storage.sagas.claim = count  # type: ignore[method-assign] # of this one
+    app.requests.bind(Place, Handler)
+    async with app.running(only=["sagas"]):
+        await clock.until_asleep()
+        before = len(claims)
+        app._parts.signal = Ringing()  # type: ignore[assignment] # noqa: SLF001 - that of another storage
+        for _ in range(5):
+            await app.send(Place(""))
+            await clock.until_asleep()
+        told = len(claims) - before, list(rings)
+        rings.clear()
+        await app.send(Place("1"))
+        await story.until(lambda: "act A" in story.events)
+
+    assert (0, ["outbox"] * 5) == told
+    assert [] == rings
+
+
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What becomes of the next commits of units: an error before, or after, they have taken effect."""
@@ -260,6 +302,31 @@ async def test_a_transactional_step_and_its_record_are_one_commit(story: Any, co
 
     assert [(0, []), (0, [])] == seen
     assert ["A", "B"] == [entry.step_id for entry in history]
+
+
+async def test_a_record_that_is_not_committed_lengthens_no_lease(story: Any, commits: list[Any]) -> None:
+    """What the driver believes of its lease is never more than what is stored."""
+    clock = VirtualClock()
+    storage = cqrs.MemoryStorage(clock=clock)
+    step = story.step("A", transactional=True, retry=cqrs.RetryPolicy(max_attempts=2, delay_s=0))
+    app = app_of(story, step, storage=storage, clock=clock)
+    commits.append(("before", ConnectionError("lost")))
+    saga_id = uuid.uuid4()
+    ends: list[tuple[float, float]] = []
+
+    async def look() -> None:
+        record = await storage.sagas.load(saga_id)
+        (lease,) = app._parts.sagas._engine.heartbeat._held  # type: ignore[union-attr] # noqa: SLF001 - what it believes
+        assert record is not None
+        assert record.wake_at is not None
+        ends.append((lease.safe_until - clock.monotonic(), (record.wake_at - clock.now()).total_seconds()))
+        clock._seconds += 16.0  # noqa: SLF001 - more than half of the lease, and no heart beats
+
+    story.on["act A"] = look
+    async with app:
+        await run(app, story.Order(), saga_id)
+
+    assert [(24.0, 30.0), (8.0, 14.0)] == ends
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -366,7 +433,7 @@ async def test_cancelled_while_a_worker_runs_a_saga_is_left_to_it(story: Any) ->
             tasks.start(stream)
             await reached.wait()
             tasks.cancel()
-        app._sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
+        app._parts.sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
         assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
 
     assert ["act A", "act A", "act B"] == story.events
@@ -392,7 +459,7 @@ async def test_handlers_of_events_share_the_unit_of_the_step_and_their_messages_
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - the unit that is open here
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - the unit that is open here
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             self.events.append(sent("emitted"))
@@ -412,7 +479,7 @@ async def test_a_handler_of_events_that_fails_rolls_the_unit_back_and_the_step_i
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - as above
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - as above
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             raise ValueError("the projection is broken")
@@ -435,7 +502,7 @@ async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) ->
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            handled.append(find_unit(app._units, Reserved) is not None)  # noqa: SLF001 - as above
+            handled.append(find_unit(app._parts.units, Reserved) is not None)  # noqa: SLF001 - as above
 
     app.events.bind(Reserved, Handler)
     async with app.running(only="sagas"):
