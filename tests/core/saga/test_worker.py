@@ -356,8 +356,7 @@ async def test_many_old_sagas_of_a_known_name_are_no_more_at_once_than_allowed(
     story.on["act A"] = act
     worker = mediator.worker()
     async with running(worker) as stopping:
-        while len(acting) < 2:
-            await sleep(0)
+        await story.until(lambda: len(acting) == 2)
         stopping.open()
         may_end.open()
     statuses = [(record.status, record.cursor) for saga_id in ids if (record := await storage.load(saga_id))]
