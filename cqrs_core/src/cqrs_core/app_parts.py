@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cqrs_core.bootstrap import open_breaker
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, SagasNotKept
+from cqrs_core.errors import AppNotStarted, AppStarted
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
 from cqrs_core.maps import EventMap, RequestMap
@@ -255,11 +255,9 @@ class AppParts:
             from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415 - only who has sagas pays for it
 
             return MemorySagaStorage(clock=self.clock)
-        storage: Any = self.units.storage
-        if getattr(storage, "sagas", None) is None:
-            raise SagasNotKept(type(storage))
-        found: SagaStorage = storage.sagas
-        return found
+        from cqrs_core.saga.storage import sagas_of  # noqa: PLC0415 - as above
+
+        return sagas_of(self.units.storage)
 
     def _write(self, event: Event) -> Sequence[Envelope]:
         return self.needed_traffic().envelopes(event)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.errors import CqrsError
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Sequence
 
 
@@ -88,6 +89,38 @@ class TableNameTaken(CqrsError, ValueError):
         super().__init__(
             f"The metadata has a table {table!r} already. Give ours other names: define_tables(metadata, "
             "prefix='cqrs_'), or for the outbox alone the environment variable OUTBOX_SQLA_TABLE."
+        )
+
+
+class SagaDoesNotFit(CqrsError, ValueError):
+    """
+    A saga has more than the tables can keep. Nothing was written.
+
+    Attributes:
+        saga_id: Which saga; ``None``: whichever would have been claimed.
+    """
+
+    def __init__(self, saga_id: uuid.UUID | None, problem: str) -> None:
+        self.saga_id = saga_id
+        which = "Sagas cannot be claimed" if saga_id is None else f"The saga {saga_id} cannot be stored"
+        super().__init__(f"{which}: {problem}.")
+
+
+class EffectUndone(CqrsError, RuntimeError):
+    """
+    A saga asks for an effect that was undone already, perhaps before it came. It must not be had any more.
+
+    Whoever asks is a worker that stood still until others had undone the saga: there is nothing to do.
+
+    Attributes:
+        key: By which the requests for it are known.
+    """
+
+    def __init__(self, key: uuid.UUID) -> None:
+        self.key = key
+        super().__init__(
+            f"What is asked for by the key {key} was undone: the request comes late, from a worker that has lost its "
+            "saga. Nothing was done. If it was to be done anew, give it a key of its own."
         )
 
 

@@ -1,4 +1,4 @@
-"""A database as the framework needs one: units of work, outbox and inbox over one engine."""
+"""A database as the framework needs one: units of work, outbox, inbox and sagas over one engine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cqrs_sqla.compressor import check_compressor
 from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.databases import database_of, name_of_database
 from cqrs_sqla.debezium import check_can_be_read, connector_config, reading_problems, sender_of
+from cqrs_sqla.effect_guard import EffectGuard, SqlAlchemyEffects
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.inbox import SqlAlchemyInbox
@@ -20,6 +21,7 @@ from cqrs_sqla.keeper import SqlAlchemyOutboxKeeper
 from cqrs_sqla.legacy import import_outbox
 from cqrs_sqla.outbox import SqlAlchemyOutbox
 from cqrs_sqla.rows import Form, max_bytes_of
+from cqrs_sqla.sagas import SqlAlchemySagaStorage
 from cqrs_sqla.schema import ddl, problems_of
 from cqrs_sqla.signals import PostgresSignal
 from cqrs_sqla.tables import define_tables
@@ -40,7 +42,7 @@ class SqlAlchemyStorage:
     PostgreSQL, MariaDB, MySQL or SQLite as a storage; see :class:`cqrs_core.storage.Storage`.
 
     Handlers may ask for an :class:`~sqlalchemy.ext.asyncio.AsyncSession`: that of their unit of work. They need not
-    commit it, and must not.
+    commit it, and must not. They may ask for a :class:`~cqrs_sqla.EffectGuard` too.
 
     Args:
         engine: Connects. One that was not made by :func:`cqrs_sqla.make_engine` must not be for SQLite unless it was
@@ -83,7 +85,7 @@ class SqlAlchemyStorage:
             expected = "left out: only PostgreSQL can wake others; elsewhere relays look at the outbox now and then"
             raise InvalidOption("notify", notify, expected)
         takes_session = session_from == "container"
-        self.provides: tuple[type, ...] = () if takes_session else (AsyncSession,)
+        self.provides: tuple[type, ...] = () if takes_session else (AsyncSession, EffectGuard)
         self.takes: type | None = AsyncSession if takes_session else None
         self.tables = define_tables(sa.MetaData()) if tables is None else tables
         check_can_be_read(self.tables, engine.dialect, compressor)
@@ -92,6 +94,7 @@ class SqlAlchemyStorage:
             raise InvalidOption("notify", notify, f"left out where {self.sent_by} sends: there is no relay to be woken")
         self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
         self.inbox = SqlAlchemyInbox(engine, self.tables)
+        self.effects = SqlAlchemyEffects(engine, self.tables)
         self._engine = engine
         self._owns_engine = owns_engine
         self._starts = 0
@@ -99,6 +102,7 @@ class SqlAlchemyStorage:
         self._name = name_of_database(engine)
         self.outbox_keeper = SqlAlchemyOutboxKeeper(engine, self.tables, self._name, compressor)
         self.outbox_signal = PostgresSignal(engine, self.tables, self._name) if notify else None
+        self.sagas = SqlAlchemySagaStorage(engine, self.tables, form=self._form, name=self._name)
 
     async def start(self) -> None:
         """
@@ -111,7 +115,7 @@ class SqlAlchemyStorage:
         self._starts += 1
         async with self._connected() as connection:
             found = [*await connection.run_sync(self._problems), *await _sqlite_problems(connection)]
-            self._form = Form(await _max_bytes(connection), self._form.compressor)
+            self._form = self.sagas.form = Form(await _max_bytes(connection), self._form.compressor)
         if found:
             raise StorageUnusable(self._name, found)
 
@@ -122,6 +126,7 @@ class SqlAlchemyStorage:
             return
         if self.outbox_signal is not None:
             await self.outbox_signal.stop()
+        await self.sagas.stop()
         if self._owns_engine:
             await self._engine.dispose()
 

@@ -204,7 +204,8 @@ class SagasNotKept(CqrsError, TypeError):
     def __init__(self, storage: type) -> None:
         self.storage = storage
         super().__init__(
-            f"{name_of(storage)} keeps no sagas: it has no attribute `sagas`. Use one that does, such as MemoryStorage."
+            f"{name_of(storage)} keeps no sagas: its attribute `sagas` is no SagaStorage. Use one that does, such as "
+            "MemoryStorage or cqrs_sqla's."
         )
 
 

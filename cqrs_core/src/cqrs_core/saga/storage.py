@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from cqrs_core.errors import SagaAlreadyExists
+from cqrs_core.errors import SagaAlreadyExists, SagasNotKept
 from cqrs_core.saga.plan import Standing
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.envelope import Envelope
     from cqrs_core.saga.log import Branch, LogRecord, SagaLogEntry, SagaStatus
+    from cqrs_core.storage import Storage
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -329,6 +330,19 @@ def check_same_start(existing: SagaRecord, new: NewSaga) -> None:
         raise SagaAlreadyExists(new.id, f"as a {existing.name}")
     if existing.input_hash != new.input_hash:
         raise SagaAlreadyExists(new.id, "and was started with another context")
+
+
+def sagas_of(storage: Storage) -> SagaStorage:
+    """
+    Give the sagas of a program's storage.
+
+    Raises:
+        SagasNotKept: It keeps none.
+    """
+    sagas = storage.sagas
+    if sagas is None or missing_saga_methods(sagas):
+        raise SagasNotKept(type(storage))
+    return cast("SagaStorage", sagas)  # it has the methods
 
 
 def missing_saga_methods(thing: object) -> list[str]:
