@@ -245,7 +245,7 @@ def plugins(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def examples(session: nox.Session) -> None:
     """Run every example, every Python block of the README and the docs, and the suite for brokers on the plug-in."""
-    install_checkout(session, "test", "test-sqla")
+    install_checkout(session, "test", "test-sqla", "test-web")
     paths = ["tests/examples", "tests/meta/test_documentation.py", *without(session)]
     if session.python not in OLDEST_AND_NEWEST:
         paths += ["-k", "not postgresql and not mariadb"]  # as in `databases`
