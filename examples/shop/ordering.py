@@ -127,6 +127,7 @@ class GetOrdersHandler(cqrs.RequestHandler[GetOrders, Orders]):
         self._bank = bank
 
     async def handle(self, request: GetOrders) -> Orders:  # noqa: ARG002 - it asks for everything
+        # Before the books: from when they are read, our transaction is open, and in SQLite the bank would wait for it.
         charged, returned = await self._bank.statement()
         orders = await self._books.all(Order)
         shipped = [order for order in orders if order.state is OrderState.SHIPPED]
