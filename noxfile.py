@@ -294,10 +294,15 @@ def demo_kills(session: nox.Session) -> None:
 
 @nox.session
 def explore_sagas(session: nox.Session) -> None:
-    """Play generated sagas under every fault, with a second crash at every point; not among the default sessions."""
-    install_checkout(session, "test")
+    """
+    Play generated sagas under every fault, with a second crash at every point; not among the default sessions.
+
+    One is played on SQLite, and on the server of `eval "$(scripts/services start postgres)"`, too.
+    """
+    install_checkout(session, "test", "test-sqla")
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
-    session.run("pytest", "tests/core/testing/test_explore.py", *options, env={"SAGA_SCHEDULES": "long"})
+    played = ["tests/core/testing/test_explore.py", "tests/sqla/test_saga_exploring.py"]
+    session.run("pytest", *played, *options, env={"SAGA_SCHEDULES": "long"})
 
 
 @nox.session

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from types import new_class
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import cqrs_core as cqrs
+from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption
 from cqrs_core.memory import MemorySagaStorage
 from cqrs_core.resilience import RetryPolicy
@@ -25,7 +27,8 @@ from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.log import Branch, SagaAction, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, StepKind
 from cqrs_core.saga.publishing import Publishing
-from cqrs_core.testing import Exploration, ExplorationFailed, Played, Schedule, assert_idempotent, explore
+from cqrs_core.saga.storage import SagaStorage, SagaWrite
+from cqrs_core.testing import Exploration, ExplorationFailed, Played, Schedule, VirtualClock, assert_idempotent, explore
 from cqrs_core.testing.exploring.explore import faults_of
 from cqrs_core.testing.exploring.schedule import MODES
 
@@ -518,3 +521,64 @@ def test_a_world_without_a_container_is_told() -> None:
 def test_a_step_whose_needs_are_not_met_is_told() -> None:
     with pytest.raises(cqrs.CqrsError, match="Ledger"):
         assert_idempotent(Charge, context=Order, world=cqrs.SimpleContainer, observe=repr)
+
+
+class Kept:
+    """A storage to play in: one for all plays, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.memory = cqrs.MemoryStorage(clock=self.clock)
+        self.is_open = False
+        self.passed_s = 0.0
+
+    @asynccontextmanager
+    async def open_storage(self) -> AsyncIterator[SagaStorage]:
+        self.is_open = True
+        yield self.memory.sagas
+        self.is_open = False
+
+    async def sent(self, storage: SagaStorage) -> Sequence[Envelope]:
+        return [record.envelope for record in await self.memory.outbox.pending(limit=10_000)]
+
+    async def pass_time(self, storage: SagaStorage, seconds: float) -> None:
+        self.passed_s += seconds
+        await self.clock.advance(seconds)
+
+
+def test_sagas_are_played_in_a_storage_that_is_given() -> None:
+    """It is opened once, for all plays; each has a saga of its own there, and the same comes of it as in memory."""
+    kept = Kept()
+
+    def is_kept(_: Any, played: Played) -> None:
+        assert kept.is_open
+        row = kept.memory.sagas._rows.get(played.saga_id)  # noqa: SLF001 - where it is
+        assert (row and row.record()) == played.record
+
+    modes = ["none", "crash", "undo"]
+    found = explore(THREE, context=Order, modes=modes, faults=[], storage=kept, check=is_kept)
+    in_memory = explore(THREE, context=Order, modes=modes, faults=[])
+
+    assert (in_memory.counts, in_memory.ends) == (found.counts, found.ends)
+    assert len(kept.memory.sagas._rows) > 2 * found.total // 3  # noqa: SLF001 - as above
+    assert not kept.is_open
+    assert kept.passed_s > 0
+
+
+def test_a_storage_that_is_given_and_does_not_keep_its_promises_is_found_out() -> None:
+    """One that lets whoever has lost a saga write it."""
+
+    class Careless(MemorySagaStorage):
+        async def write(self, write: SagaWrite, *, within: Any = None) -> None:
+            row = self._rows.get(write.saga_id)
+            if row is not None:
+                write = write._replace(fence=row.fence, version=row.version)
+            await super().write(write, within=within)
+
+    class CarelesslyKept(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory.sagas = Careless(clock=self.clock, outbox=self.memory.outbox)
+
+    with pytest.raises(ExplorationFailed, match="a driver that has lost the saga has changed it"):
+        explore(THREE, context=Order, modes=["zombie"], faults=[], storage=CarelesslyKept())

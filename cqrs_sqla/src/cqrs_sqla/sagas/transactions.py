@@ -112,9 +112,12 @@ class TransactionStatements:
         fixed: dict[str, Any] = {"cursor_pos": 0, "branch": 0, "version": 1, "fence": 1, "claims": 0}
         times = {"created_at": now, "updated_at": now, "wake_at": later(self._dialect, "lease")}
         if self._dialect.name == "sqlite":
-            return sqlite.insert(self._tables.saga).on_conflict_do_nothing().values(**fixed, **times).inline()
-        # What IGNORE would hide beside a repeated key, text that is too long, was looked for before.
-        return sa.insert(self._tables.saga).prefix_with("IGNORE").values(**fixed, **times).inline()
+            insert: Insert = sqlite.insert(self._tables.saga).on_conflict_do_nothing()
+        else:
+            # What IGNORE would hide beside a repeated key, text that is too long, was looked for before.
+            insert = sa.insert(self._tables.saga).prefix_with("IGNORE")
+        # Drivers tell how many only while the cursor is open.
+        return insert.values(**fixed, **times).inline().execution_options(preserve_rowcount=True)
 
     def _write(self) -> Update:
         saga = self._tables.saga

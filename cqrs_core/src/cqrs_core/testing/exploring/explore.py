@@ -12,6 +12,7 @@ from cqrs_core.errors import InvalidOption
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.log import Branch
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.testing.exploring.backstage import open_backstages
 from cqrs_core.testing.exploring.ledger import SideId
 from cqrs_core.testing.exploring.schedule import MODES, Exploration, ExplorationFailed, Played, Schedule
 from cqrs_core.testing.exploring.stage import Stage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cqrs_core.maps import EventMap
     from cqrs_core.saga.definition import Definition, Saga, StepDefinition
     from cqrs_core.saga.steps import SagaContext
+    from cqrs_core.testing.exploring.backstage import ExploredStorage
     from cqrs_core.testing.exploring.schedule import Fault, Mode
 
 #: In every so-maniest point a second crash is tried, unless all of them are asked for.
@@ -40,6 +42,7 @@ def explore(
     schedules: Sequence[Schedule] | None = None,
     is_thorough: bool = False,
     refuses_late_acts: bool = True,
+    storage: ExploredStorage | None = None,
 ) -> Exploration:
     """
     Play *saga* again and again, with a crash, a pause or a cancellation at every point, and judge each play.
@@ -63,6 +66,8 @@ def explore(
         is_thorough: Whether a second crash is tried at every point of the recovery, or at one of four.
         refuses_late_acts: Whether services refuse an act whose undo they have seen. Without that, a worker that stood
             still in the middle of an act can still take effect when all is undone: no engine can call that back.
+        storage: Where the sagas are kept, for authors of storages: an object of their class of checks, say. In memory
+            unless given.
 
     Returns:
         What was played. Of *schedules*, it tells whose points the saga does not come to: ``unreached``.
@@ -102,8 +107,12 @@ def explore(
             async for played in _explore_with(stage, fault, modes, stride):
                 _count(exploration, played)
 
+    async def open_and_play() -> None:
+        async with open_backstages(storage) as stage.backstages:
+            await play_all()
+
     with _quiet():
-        asyncio.run(play_all())
+        asyncio.run(open_and_play())
     if exploration.failed:
         raise ExplorationFailed(saga.__name__, exploration)
     return exploration

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cqrs_core.concurrency import CancelScope
-    from cqrs_core.memory import MemorySagaStorage
     from cqrs_core.saga.log import SagaLogEntry
-    from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaRecord, SagaWrite
+    from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaRecord, SagaStorage, SagaWrite
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -91,7 +90,7 @@ class MortalStorage:
 
     def __init__(
         self,
-        storage: MemorySagaStorage,
+        storage: SagaStorage,
         *,
         is_durable: bool,
         on_write: Callable[[SagaWrite, SagaRecord | None], None],
