@@ -148,6 +148,7 @@ def test_killed_at_any_moment_it_goes_on(storage: str, demo: Demo, form: Form) -
 
     assert [-signal.SIGKILL] * len(form.moments) == codes, f"killed at {form.moments}"
     assert (0, expected, "") == demo.run(storage)
+    check_books(storage, plain_orders(demo.log))
 
 
 @pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
