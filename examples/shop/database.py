@@ -54,8 +54,8 @@ async def open_books_of_bank(engine: AsyncEngine) -> AsyncIterator[Books]:
     """
     Open the bank's books, as :class:`shop.bank.Bank` has it: in a transaction of their own.
 
-    They are not for whoever has looked into the shop's books, so that his own transaction is open: SQLite lets in one at
-    a time, who would wait for himself.
+    They are not for whoever has looked into the shop's books, so that his own transaction is open: SQLite lets in one
+    at a time, who would wait for himself.
     """
     try:
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
