@@ -285,7 +285,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def demo_kills(session: nox.Session) -> None:
-    """Kill the shop, with the whole log, at twenty moments and at each of its steps; not among the default sessions."""
+    """Kill the shop and its sagas, with the whole log, at twenty moments and at each step; only when asked for."""
     install_checkout(session, "test", "test-sqla")
     # Such a test takes minutes, and is no hang.
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
