@@ -1,7 +1,7 @@
 """
 What is checked, and how: `nox` runs it, `nox -s tests-3.12 -- tests/core -k scope` a part of it.
 
-`bench`, `demo_kills` and `explore_sagas` take long, and run only if they are named.
+`bench`, `demo_kills`, `explore_sagas` and `kill_saga_workers` take long, and run only if they are named.
 
 Sessions without a version in their name run on the Python that runs nox.
 """
@@ -245,7 +245,7 @@ def plugins(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def examples(session: nox.Session) -> None:
     """Run every example, every Python block of the README and the docs, and the suite for brokers on the plug-in."""
-    install_checkout(session, "test", "test-sqla")
+    install_checkout(session, "test", "test-sqla", "test-web")
     paths = ["tests/examples", "tests/meta/test_documentation.py", *without(session)]
     if session.python not in OLDEST_AND_NEWEST:
         paths += ["-k", "not postgresql and not mariadb"]  # as in `databases`
@@ -285,7 +285,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def demo_kills(session: nox.Session) -> None:
-    """Kill the shop, with the whole log, at twenty moments and at each of its steps; not among the default sessions."""
+    """Kill the shop and its sagas, with the whole log, at twenty moments and at each step; only when asked for."""
     install_checkout(session, "test", "test-sqla")
     # Such a test takes minutes, and is no hang.
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
@@ -303,6 +303,14 @@ def explore_sagas(session: nox.Session) -> None:
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
     played = ["tests/core/testing/test_explore.py", "tests/sqla/test_saga_exploring.py"]
     session.run("pytest", *played, *options, env={"SAGA_SCHEDULES": "long"})
+
+
+@nox.session
+def kill_saga_workers(session: nox.Session) -> None:
+    """Kill workers a hundred times while they drive 500 sagas, on every driver; not among the default sessions."""
+    install_checkout(session, "test", "test-sqla")
+    options = ["-o", "faulthandler_timeout=1800", *session.posargs]
+    session.run("pytest", "tests/sqla/test_saga_workers.py", *options, env={"SAGA_KILLS": "long"})
 
 
 @nox.session

@@ -1,71 +1,22 @@
-"""Books in a database: the tables, and the same entries as rows. With SQLAlchemy, so it does not matter which one."""
+"""Books in a database: the same entries as rows, in the transactions of those who ask for them."""
 
 import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import registry
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 import cqrs_core as cqrs
-from cqrs_sqla import SqlAlchemyStorage, define_tables, make_engine
-from shop.accounts import Account, Tier
+from cqrs_sqla import SqlAlchemyStorage, make_engine
+from shop.bank import Bank
 from shop.books import Books, E, Entry, K, Key
-from shop.read_model import Sales
+from shop.orders import FIRST_STOCK
 from shop.storing import TOPIC, BooksUnusable, Storing
-
-
-class Dollars(sa.TypeDecorator[Decimal]):
-    """Kept as cents: SQLite knows no exact numbers but whole ones."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:  # noqa: ARG002
-        return None if value is None else int(value.scaleb(2))
-
-    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> Decimal | None:  # noqa: ARG002
-        return None if value is None else Decimal(value).scaleb(-2)
-
-
-TIER = sa.Enum(Tier, native_enum=False, length=20, values_callable=lambda tiers: [tier.value for tier in tiers])
-
-mapped = registry()
-# The framework's own tables stand beside ours, so one migration makes them all, and one transaction writes them.
-TABLES = define_tables(mapped.metadata, prefix="shop_")
-
-
-def _table(name: str, *columns: sa.Column[Any]) -> sa.Table:
-    return sa.Table(name, mapped.metadata, *columns)
-
-
-ACCOUNTS = _table(
-    "shop_accounts",
-    sa.Column("customer_id", sa.String(18), primary_key=True),
-    sa.Column("spent", Dollars, nullable=False),
-    sa.Column("last_line", sa.Integer, nullable=False),
-    sa.Column("events", sa.Integer, nullable=False),
-)
-SALES = _table(
-    "shop_sales",
-    sa.Column("customer_id", sa.String(18), primary_key=True),
-    sa.Column("purchases", sa.Integer, nullable=False),
-    sa.Column("cds", sa.BigInteger, nullable=False),
-    sa.Column("dollars", Dollars, nullable=False),
-    sa.Column("tier", TIER, nullable=False),
-    sa.Column("first_day", sa.Date),
-    sa.Column("last_day", sa.Date),
-    sa.Column("events", sa.Integer, nullable=False),
-)
-LOG = _table(
-    "shop_log", sa.Column("id", sa.String(64), primary_key=True), sa.Column("topic", sa.String(64), nullable=False)
-)
-
-mapped.map_imperatively(Account, ACCOUNTS)
-mapped.map_imperatively(Sales, SALES)
+from shop.tables import LOG, STOCK, TABLES, mapped
 
 
 class DatabaseBooks(Books):
@@ -98,10 +49,26 @@ class DatabaseBooks(Books):
         self._known.update({(type(entry), entry.key): entry for entry in entries})
 
 
-def make_container() -> cqrs.SimpleContainer:
+@asynccontextmanager
+async def open_books_of_bank(engine: AsyncEngine) -> AsyncIterator[Books]:
+    """
+    Open the bank's books, as :class:`shop.bank.Bank` has it: in a transaction of their own.
+
+    They are not for whoever has looked into the shop's books, so that his own transaction is open: SQLite lets in one
+    at a time, who would wait for himself.
+    """
+    try:
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            yield DatabaseBooks(session)
+    except DBAPIError as error:
+        raise ConnectionError("the bank does not answer") from error
+
+
+def make_container(engine: AsyncEngine) -> cqrs.SimpleContainer:
     """Make what gives these books to handlers: new ones for each message, with the session of its unit of work."""
     container = cqrs.SimpleContainer()
     container.scoped(Books, DatabaseBooks)
+    container.instance(Bank, Bank(partial(open_books_of_bank, engine)))
     return container
 
 
@@ -123,16 +90,19 @@ async def open_database(address: str, *, log_id: str, fresh: bool) -> AsyncItera
         async with engine.begin() as connection:
             topic = await _begin(connection, log_id, fresh=fresh)
         name = engine.url.set(drivername=engine.url.get_backend_name(), query={}).render_as_string()
-        yield Storing(name, topic, storage, make_container)
+        yield Storing(name, topic, storage, partial(make_container, engine))
     finally:
         await engine.dispose()
 
 
 async def _begin(connection: AsyncConnection, log_id: str, *, fresh: bool) -> str:
-    """Note which log is put into the books, and give the topic of their events."""
+    """Fill the warehouses, note which log is put into the books, and give the topic of their events."""
     if fresh:
-        for table in mapped.metadata.sorted_tables:
+        for table in reversed(mapped.metadata.sorted_tables):
             await connection.execute(table.delete())
+    if not (await connection.execute(sa.select(STOCK))).all():
+        filled = [{"warehouse": warehouse, "cds": cds} for warehouse, cds in FIRST_STOCK.items()]
+        await connection.execute(STOCK.insert(), filled)
     known = (await connection.execute(sa.select(LOG.c.id, LOG.c.topic))).one_or_none()
     if known is None:
         topic = f"{TOPIC}.{uuid.uuid4().hex}"

@@ -39,6 +39,20 @@ class GetRecorded(cqrs.Request[Recorded]):
     """Ask how far the shop is: who was stopped goes on from there."""
 
 
+class Orders(cqrs.Response, frozen=True, kw_only=True):
+    orders: int
+    shipped: int
+    cancelled: int  # the others are under way
+    cds_shipped: int
+    cds_in_stock: int  # and not reserved
+    charged: Decimal
+    returned: Decimal  # of what was charged
+
+
+class GetOrders(cqrs.Request[Orders]):
+    """Ask what has become of the large purchases, which are orders."""
+
+
 # From the shop to whoever consumes the topic --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -11,17 +12,20 @@ from pathlib import Path
 
 import cqrs_core as cqrs
 from cqrs_core.errors import BrokerUnavailable, StorageUnusable
-from shop.messages import GetRecorded, GetTotals, ListBestCustomers, RecordPurchase, RecordPurchases, Totals
+from shop.messages import GetOrders, GetRecorded, GetTotals, RecordPurchase, RecordPurchases
+from shop.printing import print_best_customers, print_orders, print_totals
 from shop.progress import Progress
 from shop.purchase_log import LogUnusable, MalformedLine, identity, parse, read_lines
 from shop.recording import make_shop
 from shop.reporting import make_reports
 from shop.storing import IN_MEMORY, BooksUnusable, Storing, open_books
+from shop.waiting import until_all_has_arrived, until_all_is_sent, until_all_orders_are_done
 
 SAMPLE_LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_sample.txt"
 STORAGE = "sqlite:///shop.db"
-# What may be a process of its own, if the broker is one: who records and asks, who sends, and who consumes.
-SHOP, RELAY, REPORTS = "shop", "relay", "reports"
+# What may be a process of its own, if the broker is one: who records and asks, who drives the orders, who sends, and
+# who consumes.
+SHOP, SAGAS, RELAY, REPORTS = "shop", "sagas", "relay", "reports"
 
 DONE = 0
 INCOMPLETE = 1
@@ -32,13 +36,13 @@ READER_GONE = 141
 
 # What is one transaction: it is recorded as a whole or not at all, and the bar moves by as much.
 _LINES_AT_ONCE = 100
-# If, for so many seconds, no event has arrived, the rest is not waited for.
-_PATIENCE_S = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the shop as *arguments* say, and answer the exit code."""
     options = _options(arguments)
+    # What goes well in the end is not told on the way, such as that a depot has to help out.
+    logging.basicConfig(level=logging.ERROR)
     try:
         # Before the event loop runs: reading waits, and a loop that waits does not notice Ctrl-C.
         lines = read_lines(options.file)
@@ -80,7 +84,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        choices=[SHOP, RELAY, REPORTS],
+        choices=[SHOP, SAGAS, RELAY, REPORTS],
         help="be one part of the demo, beside processes that are the others; needs a broker and a database for all",
     )
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has recorded there")
@@ -98,28 +102,32 @@ async def run(lines: Sequence[tuple[int, bytes]], options: argparse.Namespace) -
         running(storing, options.broker, options.only) as (shop, reports),
     ):
         print(f"The books are kept in {storing.name}.", flush=True)
-        if options.only in {RELAY, REPORTS}:
+        if options.only not in {None, SHOP}:
             print(f"This is the part '{options.only}', which runs until Ctrl-C.", flush=True)
             await asyncio.Event().wait()
         left_out = await record(lines, shop)
+        stuck = await until_all_orders_are_done(shop)
         await until_all_is_sent(storing)
         if options.broker != IN_MEMORY:
             await until_all_has_arrived(shop, reports)
         await print_best_customers(reports)
         totals = await reports.send(GetTotals())
         print_totals(totals)
+        print_orders(await shop.send(GetOrders()))
         lost_events = (await shop.send(GetRecorded())).events - totals.events
     if left_out:
         _complain(f"{left_out:,} of {len(lines):,} lines were malformed and are left out of everything above.")
     if lost_events:
         _complain(f"{lost_events:,} events could not be handled and are left out of everything above.")
-    return not left_out and not lost_events
+    if stuck:
+        _complain(f"{stuck:,} orders are neither done nor undone: they wait for a person.")
+    return not (left_out or lost_events or stuck)
 
 
 @asynccontextmanager
 async def running(storing: Storing, broker: str, only: str | None) -> AsyncIterator[tuple[cqrs.App, cqrs.App]]:
     """
-    Run the two services, in one process for once, or one part of them: of the shop, the relay is a loop of its own.
+    Run the two services, in one process for once, or one part of them: of the shop, the relay and the sagas are loops.
 
     Both are asked in any case: what they answer is in the books.
     """
@@ -128,7 +136,8 @@ async def running(storing: Storing, broker: str, only: str | None) -> AsyncItera
     async with AsyncExitStack() as stack:
         # Who consumes begins first: what is sent before a group is there does not reach it.
         await stack.enter_async_context(reports.running(only=["consumers"] if only in {None, REPORTS} else []))
-        await stack.enter_async_context(shop.running(only=["relay"] if only in {None, RELAY} else []))
+        loops = [RELAY, SAGAS] if only is None else [only] if only in {RELAY, SAGAS} else []
+        await stack.enter_async_context(shop.running(only=loops))
         yield shop, reports
 
 
@@ -162,51 +171,6 @@ async def record(lines: Sequence[tuple[int, bytes]], shop: cqrs.App) -> int:
             # If there was nothing to send, Ctrl-C has not been noticed yet.
             await asyncio.sleep(0)
     return left_out
-
-
-async def until_all_is_sent(storing: Storing) -> None:
-    """
-    Return when the outbox is empty: the reports are done with everything then.
-
-    That is so because a broker in memory, which could lose it, says that it has delivered an event only when whoever
-    consumes it is done. Of another broker an empty outbox tells no more than that it has them.
-    """
-    while await storing.storage.outbox.pending(limit=1):  # noqa: ASYNC110 - a process of others may be sending
-        await asyncio.sleep(0.02)
-
-
-async def until_all_has_arrived(shop: cqrs.App, reports: cqrs.App) -> None:
-    """Return when the reports have all that the shop has recorded; or when nothing has arrived for a long time."""
-    recorded = (await shop.send(GetRecorded())).events
-    loop = asyncio.get_running_loop()
-    arrived, since = -1, loop.time()
-    while arrived < recorded and loop.time() - since < _PATIENCE_S:
-        before, arrived = arrived, (await reports.send(GetTotals())).events
-        if arrived != before:
-            since = loop.time()
-        await asyncio.sleep(0.1)
-
-
-async def print_best_customers(reports: cqrs.App) -> None:
-    """Print the ten customers who spent most, as they arrive."""
-    print("\nThe ten best customers:\n")
-    print("      customer  purchases    CDs     dollars  tier")
-    rank = 0
-    async for customer in reports.stream(ListBestCustomers(limit=10)):
-        rank += 1
-        bought = f"{customer.purchases:10,} {customer.cds:6,} {customer.dollars:11,.2f}"
-        print(f"  {rank:2}. {customer.customer_id:>8} {bought}  {customer.tier.value}")
-
-
-def print_totals(totals: Totals) -> None:
-    """Print what all customers bought together."""
-    tiers = ", ".join(f"{count:,} {tier.value}" for tier, count in totals.customers_by_tier.items())
-    print("\nAll together:\n")
-    days = f", {totals.first_day} to {totals.last_day}" if totals.purchases else ""
-    print(f"  {totals.purchases:10,} purchases{days}")
-    print(f"  {totals.customers:10,} customers: {tiers}")
-    print(f"  {totals.cds:10,} CDs")
-    print(f"  {totals.dollars:10,.2f} dollars")
 
 
 def _complain(text: str) -> None:

@@ -1,11 +1,13 @@
 """Where the books are kept, as the command line says: all that depends on it comes from here."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 import cqrs_core as cqrs
+from shop.bank import Bank
 from shop.books import Books, MemoryBooks
+from shop.orders import FIRST_STOCK, Stock
 
 IN_MEMORY = "memory"
 TOPIC = "shop.events"
@@ -23,8 +25,8 @@ class Storing:
     Attributes:
         name: Where the books are, for people; without a password.
         topic: Where the events of these books go. A broker may still have those of others, which were begun before.
-        storage: Gives each message its transaction, and keeps the outbox and the inbox.
-        make_container: Makes what gives :class:`Books` to the handlers of one App.
+        storage: Gives each message its transaction, and keeps the outbox, the inbox and the sagas.
+        make_container: Makes what gives :class:`Books` and the :class:`Bank` to the handlers of one App.
     """
 
     name: str
@@ -57,11 +59,14 @@ def open_books(address: str, *, log_id: str, fresh: bool) -> AbstractAsyncContex
 
 @asynccontextmanager
 async def _open_memory() -> AsyncIterator[Storing]:
-    books = MemoryBooks()
+    books, books_of_bank = MemoryBooks(), MemoryBooks()
+    bank = Bank(lambda: nullcontext(books_of_bank))
+    books.keep(*(Stock(warehouse, cds) for warehouse, cds in FIRST_STOCK.items()))
 
     def make_container() -> cqrs.SimpleContainer:
         container = cqrs.SimpleContainer()
         container.instance(Books, books)
+        container.instance(Bank, bank)
         return container
 
     yield Storing(IN_MEMORY, TOPIC, cqrs.MemoryStorage(), make_container)

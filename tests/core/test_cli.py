@@ -14,7 +14,8 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core import plugins
-from cqrs_core.cli import AppNotFound, find_app, main
+from cqrs_core.app_target import AppNotFound, find_app
+from cqrs_core.cli import main
 from cqrs_core.plugins import Backend, Plugin
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from cqrs_core.errors import StorageUnusable
 from cqrs_core.memory import MemoryStorage
 from cqrs_core.outbox import ParkedKey
 from cqrs_core.outbox_keeper import LogReader, OutboxStatus
-from cqrs_core.outbox_tables import described_status, duration_text
+from cqrs_core.outbox_tables import described_status
 from cqrs_core.testing import VirtualClock
-from cqrs_core.text_tables import text_of
+from cqrs_core.text_tables import duration_text, text_of
 
 URL = "db://x"
 ENOUGH = 10  # commands, each of which stops the storage once

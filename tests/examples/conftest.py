@@ -18,8 +18,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 #: What names the server of a database that has one.
 SERVERS = {"postgresql": "TEST_POSTGRES_URL", "mariadb": "TEST_MARIADB_URL"}
 
-# As examples/shop/__main__.py does it; here, because the test modules import the package at their top.
-sys.path.insert(0, str(EXAMPLES))
+# As examples/shop/__main__.py does it; here, because the test modules import the package at their top. And what several
+# of them work out.
+sys.path[:0] = [str(EXAMPLES), str(Path(__file__).parent)]
 
 
 @pytest.fixture
@@ -32,6 +33,15 @@ def examples() -> Path:
 def sample_log() -> Path:
     """The purchase log that comes with the demo."""
     return EXAMPLES / "data" / "cdnow_sample.txt"
+
+
+@pytest.fixture
+def orders_log(sample_log: Path, tmp_path: Path) -> Path:
+    """The sample, with all lines left blank but those of large purchases, which keep their numbers."""
+    log = tmp_path / "orders.txt"
+    lines = sample_log.read_bytes().splitlines()
+    log.write_bytes(b"\r\n".join(line if int(line.split()[3]) >= 10 else b"" for line in lines))
+    return log
 
 
 @pytest.fixture

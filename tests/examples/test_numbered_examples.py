@@ -181,6 +181,17 @@ Somebody else goes on:
 Started again, with the same id, it is done, and nothing is:
 []
 """,
+    "22_recover_sagas_on_a_schedule": """\
+  gold is released
+['completed', 'failed']
+""",
+    "23_follow_a_saga_by_server_sent_events": """\
+data: tea: Reserve
+data: tea: ReserveMore
+data: done
+data: cake: Reserve (and the browser leaves)
+data: done
+""",
     "21_draw_a_saga": """\
 sequenceDiagram
     participant C as OrderSaga

@@ -14,6 +14,7 @@ from shop.accounts import Account, Tier, tier_for
 from shop.books import Books, MemoryBooks
 from shop.messages import (
     Customer,
+    GetOrders,
     GetRecorded,
     GetTotals,
     ListBestCustomers,
@@ -25,11 +26,11 @@ from shop.messages import (
     TierChanged,
     Totals,
 )
-from shop.program import until_all_is_sent
 from shop.read_model import Sales
 from shop.recording import make_shop
 from shop.reporting import make_reports
 from shop.storing import Storing, open_books
+from shop.waiting import until_all_is_sent, until_all_orders_are_done
 
 import cqrs_core as cqrs
 from cqrs_core.broker import SendOutcome
@@ -61,7 +62,7 @@ async def both(storing: Storing, broker: cqrs.Broker | None = None) -> AsyncIter
     broker = broker or cqrs.MemoryBroker()
     async with (
         make_reports(storing, broker).running(only=["consumers"]) as reports,
-        make_shop(storing, broker).running(only=["relay"]) as shop,
+        make_shop(storing, broker).running(only=["relay", "sagas"]) as shop,
     ):
         yield Running(shop, reports)
 
@@ -85,8 +86,10 @@ class EverythingTwice(cqrs.MemoryBroker):
         return (await super().send_many([envelope for envelope in envelopes for _ in range(2)]))[::2]
 
 
-def purchase(line: int, *, customer_id: str = "1", day: int = 1, dollars: str = "30.00") -> RecordPurchase:
-    return RecordPurchase(line=line, customer_id=customer_id, day=date(1997, 1, day), cds=2, dollars=Decimal(dollars))
+def purchase(
+    line: int, *, customer_id: str = "1", day: int = 1, dollars: str = "30.00", cds: int = 2
+) -> RecordPurchase:
+    return RecordPurchase(line=line, customer_id=customer_id, day=date(1997, 1, day), cds=cds, dollars=Decimal(dollars))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +153,9 @@ async def test_the_shop_knows_how_far_it_is(storing: Storing) -> None:
         assert Recorded(last_lines={"1": 3, "2": 2}, events=4) == await shop.send(GetRecorded())  # 2 + 1 + 1
 
 
-async def test_several_purchases_are_recorded_as_a_whole(storing: Storing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one fails, no event tells of those before it, and in a database they are on no account."""
+@pytest.fixture
+def unlucky(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A line that cannot be booked."""
     book = Account.book
 
     def refuse_one(account: Account, line: int, dollars: Decimal) -> bool:
@@ -160,14 +164,43 @@ async def test_several_purchases_are_recorded_as_a_whole(storing: Storing, monke
         return book(account, line, dollars)
 
     monkeypatch.setattr(Account, "book", refuse_one)
+    return 13
+
+
+async def test_several_purchases_are_recorded_as_a_whole(storing: Storing, unlucky: int) -> None:
+    """If one fails, no event tells of those before it, and in a database they are on no account."""
     async with both(storing) as (shop, reports):
         with pytest.raises(ValueError, match="unlucky"):
-            await shop.send(RecordPurchases([purchase(12), purchase(13)]))
+            await shop.send(RecordPurchases([purchase(12), purchase(unlucky)]))
         await until_all_is_sent(storing)
 
         assert 0 == (await reports.send(GetTotals())).events
         if storing.name != "memory":
             assert Recorded(last_lines={}, events=0) == await shop.send(GetRecorded())
+
+
+async def test_a_large_purchase_is_an_order(storing: Storing) -> None:
+    """From ten CDs on, and once, though its line comes twice; it stays a purchase like any other."""
+    purchases = [purchase(1, cds=9), purchase(2, cds=10, dollars="150.00"), purchase(3, cds=10), purchase(2, cds=10)]
+    async with both(storing) as (shop, reports):
+        for one in purchases:
+            await shop.send(one)
+        stuck = await until_all_orders_are_done(shop)
+        await until_all_is_sent(storing)
+        totals, orders = await reports.send(GetTotals()), await shop.send(GetOrders())
+
+    assert (0, 3, 29) == (stuck, totals.purchases, totals.cds)  # 9 + 10 + 10
+    assert (2, 2, 20, Decimal("180.00")) == (orders.orders, orders.shipped, orders.cds_shipped, orders.charged)
+
+
+async def test_a_purchase_that_is_not_recorded_is_no_order(storing: Storing, unlucky: int) -> None:
+    """Its saga is started when the command is committed, or never."""
+    async with both(storing) as (shop, _):
+        with pytest.raises(ValueError, match="unlucky"):
+            await shop.send(RecordPurchases([purchase(12, cds=10), purchase(unlucky, cds=10)]))
+
+        assert 0 == await until_all_orders_are_done(shop)
+        assert 0 == (await shop.send(GetOrders())).orders
 
 
 async def test_two_lines_that_say_the_same_are_two_purchases(storing: Storing) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from plain_orders import check_books, plain_orders
 from shop.program import main
 
 #: For each process; less than the run gives one test.
@@ -20,6 +21,16 @@ MORTAL = Path(__file__).with_name("mortal_shop.py")
 #: Named, so that it is so in every run: when events are handled, and before they are taken out of the outbox, so that
 #: all of them come again.
 HANDLED_BUT_WAITING = "DELETE FROM shop_outbox "
+#: In the order in which they are come to: when sagas are started, and nobody drives them; within the transactions of
+#: steps; and when the bank has booked a payment, or has given one back, and the saga does not know it yet.
+STEPS_OF_SAGAS = [
+    "after INSERT INTO shop_saga ",
+    "INSERT INTO shop_orders",
+    "UPDATE shop_stock",
+    "after INSERT INTO shop_payments",
+    "UPDATE shop_orders",
+    "after UPDATE shop_payments",
+]
 #: Before the events of commands are written, before a batch of them is accepted, and within its transaction.
 OTHER_STEPS = ["INSERT INTO shop_outbox ", "INSERT INTO shop_inbox", "UPDATE shop_sales"]
 
@@ -31,21 +42,28 @@ class Form(NamedTuple):
     Attributes:
         lines: How much of the sample is read.
         moments: When to kill it, as ``mortal_shop.py`` has it.
+        moments_of_orders: When to kill it while there is little to do but sagas.
     """
 
     lines: int
     moments: list[str]
+    moments_of_orders: list[str]
 
 
-def drawn(count: int, *, most: int) -> list[str]:
-    """Draw numbers of statements, the same in each run. The first 85 or so look for the tables, or make them."""
+def drawn(count: int, *, least: int = 1, most: int) -> list[str]:
+    """Draw numbers of statements, the same in each run. The first hundred or so look for the tables, or make them."""
     draw = random.Random(3)  # noqa: S311 - nothing is secret
-    return [str(draw.randint(1, most)) for _ in range(count)]
+    return [str(draw.randint(least, most)) for _ in range(count)]
 
 
-# A run of 1,000 lines has more than 500 statements of its own, the whole log 3,500: no kill comes too late.
-SHORT = Form(1000, [*drawn(3, most=220), HANDLED_BUT_WAITING])
-LONG = Form(6919, [*drawn(20, most=250), *OTHER_STEPS, HANDLED_BUT_WAITING])
+# A run of 1,000 lines has more than 500 statements of its own, the whole log 3,500, and its orders 2,500: no kill comes
+# too late.
+SHORT = Form(1000, [*drawn(3, most=220), HANDLED_BUT_WAITING], [*STEPS_OF_SAGAS[3::2], *drawn(2, least=90, most=300)])
+LONG = Form(
+    6919,
+    [*drawn(20, most=250), *OTHER_STEPS, HANDLED_BUT_WAITING],
+    [*STEPS_OF_SAGAS, *drawn(20, least=90, most=300)],
+)
 
 
 @pytest.fixture
@@ -92,7 +110,7 @@ class Demo:
 
 
 class Parts:
-    """The demo as three processes, over a broker."""
+    """The demo as four processes, over a broker."""
 
     def __init__(self, log: Path, environment: dict[str, str], storage: str, broker: str) -> None:
         self._arguments = ["--file", str(log), "--storage", storage, "--broker", broker, "--only"]
@@ -101,7 +119,7 @@ class Parts:
     def begin(self, stack: ExitStack, moments: dict[str, str]) -> dict[str, subprocess.Popen[str]]:
         """Start them, one after the other: the first makes the tables, and who consumes is there before who sends."""
         started = {}
-        for part in ("reports", "relay", "shop"):
+        for part in ("reports", "relay", "sagas", "shop"):
             command = [sys.executable, str(MORTAL), moments.get(part, "0"), *self._arguments, part]
             # Nobody reads what they complain of: the client of the broker does so when a part has died.
             process = subprocess.Popen(
@@ -130,12 +148,33 @@ def test_killed_at_any_moment_it_goes_on(storage: str, demo: Demo, form: Form) -
 
     assert [-signal.SIGKILL] * len(form.moments) == codes, f"killed at {form.moments}"
     assert (0, expected, "") == demo.run(storage)
+    check_books(storage, plain_orders(demo.log))
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+def test_killed_at_any_moment_no_order_is_left_in_between(
+    storage: str, orders_log: Path, plain_environment: dict[str, str], form: Form
+) -> None:
+    """Stock and payments are those of the file: nothing is there twice, and nothing is left of what was undone."""
+    demo, expected = Demo(orders_log, plain_environment), plain_orders(orders_log)
+
+    codes = [demo.kill(storage, moment) for moment in form.moments_of_orders]
+
+    assert [-signal.SIGKILL] * len(codes) == codes, f"killed at {form.moments_of_orders}"
+    code, out, err = demo.run(storage)
+    assert (0, expected.answer, "") == (code, out[-len(expected.answer) :], err)
+    check_books(storage, expected)
 
 
 #: Where each part dies: when a batch is at the broker, and in the outbox too; in the first transaction with events; and
 #: in a later one of the shop.
 OWN_MOMENTS = [
-    {"relay": "DELETE FROM shop_outbox ", "reports": statement, "shop": "UPDATE shop_accounts"}
+    {
+        "relay": "DELETE FROM shop_outbox ",
+        "reports": statement,
+        "sagas": "UPDATE shop_stock",
+        "shop": "UPDATE shop_accounts",
+    }
     for statement in ("INSERT INTO shop_sales", "INSERT INTO shop_inbox")
 ]
 
@@ -149,7 +188,7 @@ def test_each_of_its_processes_may_be_killed(
     log: Path,
     plain_environment: dict[str, str],
 ) -> None:
-    """Over Kafka, with the relay and the reports in processes of their own: the answer in the end is the same."""
+    """Over Kafka, with relay, sagas and reports in processes of their own: the answer in the end is the same."""
     _, expected, _ = demo.run("memory")
     parts = Parts(log, plain_environment, storage, kafka)
 

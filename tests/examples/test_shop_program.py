@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from plain_orders import check_books, plain_orders
 from shop import reporting
 from shop.program import main
 from shop.read_model import Sales
@@ -45,6 +48,26 @@ def test_the_totals_are_those_of_the_file_itself(
     assert f" {len({row[0] for row in rows}):,} customers" in out
     assert f" {sum(int(row[3]) for row in rows):,} CDs" in out
     assert f" {sum(Decimal(row[4]) for row in rows):,.2f} dollars" in out
+    assert out.endswith(plain_orders(sample_log).answer)
+
+
+@pytest.mark.parametrize("storage", EVERYWHERE, indirect=True)
+def test_the_orders_are_those_of_the_file_itself(
+    storage: str, orders_log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stock and charges to the piece and the cent, and so are the books: worked out here without the shop."""
+    expected = plain_orders(orders_log)
+    orders = expected.shipped + expected.declined + expected.returned
+    assert (112, 1526) == (len(orders), sum(line.cds for line in orders))
+    assert Decimal("21965.75") == sum(line.dollars for line in orders)
+
+    code = main(["--file", str(orders_log), "--storage", storage])
+
+    out, err = capsys.readouterr()
+    assert (0, "") == (code, err)
+    assert out.endswith(expected.answer)
+    if storage != "memory":
+        check_books(storage, expected)
 
 
 def test_the_ten_best_customers_are_those_of_the_file_itself(
@@ -131,6 +154,24 @@ def test_events_that_could_not_be_handled_are_reported(
     assert 1 == code
     assert "shop: 3 events could not be handled and are left out of everything above.\n" == err
     assert " 0 purchases\n" in out
+
+
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
+def test_orders_that_wait_for_a_person_are_reported(
+    storage: str, log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody waits for them to end by themselves."""
+    log.write_bytes(GOOD.replace(b" 2 ", b"12 "))
+    arguments = ["--file", str(log), "--storage", storage]
+    main(arguments)
+    with closing(sqlite3.connect(storage.removeprefix("sqlite:///"), isolation_level=None)) as database:
+        database.execute("UPDATE shop_saga SET status = 'suspended', suspended_from = 'running'")
+    capsys.readouterr()
+
+    code = main(arguments)
+
+    assert 1 == code
+    assert "shop: 1 orders are neither done nor undone: they wait for a person.\n" == capsys.readouterr().err
 
 
 @pytest.mark.parametrize("storage", ["memory"], indirect=True)

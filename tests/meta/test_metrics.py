@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cqrs_core import consumer, relay
+from cqrs_core.saga import figures
 
-METRICS = (*relay.METRICS, *consumer.METRICS)
+METRICS = (*relay.METRICS, *consumer.METRICS, *figures.METRICS)
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 

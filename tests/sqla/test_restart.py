@@ -1,4 +1,4 @@
-"""A database server that goes down and comes back, while events are committed and relayed: nothing is lost."""
+"""A database server that goes down and comes back, while events are relayed and sagas driven: nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -16,11 +17,15 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
+import cqrs_core as cqrs
 from cqrs_core.broker import SendOutcome, SendStatus
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.envelope import Envelope
+from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay import OutboxRelay, RelayOptions
+from cqrs_core.saga.log import SagaStatus
+from cqrs_core.saga.storage import SagaQuery
 from cqrs_sqla import SqlAlchemyStorage, define_tables, make_engine
 
 if sys.platform != "linux":
@@ -34,6 +39,8 @@ from servers.processes import Patience, end
 SERVICES = {"asyncpg": POSTGRES, "psycopg": POSTGRES, "asyncmy": MARIADB}
 WRITERS = 4
 MESSAGES = 200
+SAGAS = 200
+LIVE = [status for status in SagaStatus if status.is_live]
 DEADLINE_S = 40.0
 DELIVERED = SendOutcome(SendStatus.DELIVERED)
 
@@ -153,11 +160,11 @@ async def has_written(writers: Sequence[Writer], count: int) -> bool:
     return sum(writer.count for writer in writers) >= count
 
 
-async def until(condition: Callable[[], Awaitable[bool]], writers: Sequence[Writer]) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], about: object) -> None:
     with anyio.move_on_after(DEADLINE_S) as waiting:
         while not await condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    assert not waiting.cancelled_caught, f"It has not come about within {DEADLINE_S:g} s: {writers}"
+    assert not waiting.cancelled_caught, f"It has not come about within {DEADLINE_S:g} s: {about}"
 
 
 @pytest.mark.parametrize("way", ["restart", "crash"])
@@ -189,3 +196,95 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing(
     assert {f"writer {number}": [f"{index}" for index in range(MESSAGES)] for number in range(WRITERS)} == {
         key: list(bodies) for key, bodies in broker.sent.items()
     }
+
+
+class Order(cqrs.SagaContext):
+    number: int
+
+
+class Effects:
+    """What steps have done elsewhere, each once, by the number of the order; and what it is that they count."""
+
+    def __init__(self) -> None:
+        self.by_order: dict[int, set[str]] = defaultdict(set)
+        self.calls = 0
+
+    async def has_been_called(self, times: int) -> bool:
+        return self.calls >= times
+
+    def __repr__(self) -> str:
+        return f"{self.calls} calls, {len(self.by_order)} orders"
+
+
+def saga_over(effects: Effects) -> type[cqrs.Saga[Order]]:
+    """Write a saga of three steps; every fifth order is declined by the last."""
+
+    class Reserve(cqrs.SagaStepHandler[Order, None]):
+        async def act(self, context: Order) -> cqrs.SagaStepResult[Order, None]:
+            effects.calls += 1
+            if isinstance(self, Ship) and context.number % 5 == 3:
+                raise ValueError("declined")
+            effects.by_order[context.number].add(type(self).__name__)
+            return self.result()
+
+        async def compensate(self, context: Order) -> None:
+            effects.calls += 1
+            effects.by_order[context.number].discard(type(self).__name__)
+
+    class Pay(Reserve): ...
+
+    class Ship(Reserve): ...
+
+    class OrderSaga(cqrs.Saga[Order]):
+        steps = [Reserve, Pay, Ship]
+
+    return OrderSaga
+
+
+@pytest.mark.parametrize("way", ["restart", "crash"])
+async def test_sagas_end_as_they_should_while_their_server_is_restarted(
+    own_server: OwnServer, storage: SqlAlchemyStorage, way: str
+) -> None:
+    """What could not be written while it was ours is done again by whoever claims the saga; none stays in between."""
+    effects, failures = Effects(), 0
+    options = cqrs.SagaOptions(lease_s=2.0, poll_s=0.1)
+    app = cqrs.App("shop", storage=storage, sagas=options, clock=HastyClock())
+    app.sagas.bind(Order, saga_over(effects))
+    ids = [uuid.uuid4() for _ in range(SAGAS)]
+
+    async def start_all() -> None:
+        nonlocal failures
+        for number, saga_id in enumerate(ids):
+            while True:
+                try:
+                    await app.start_saga(Order(number), saga_id=saga_id)
+                except StorageUnavailable:
+                    failures += 1
+                    await asyncio.sleep(0)
+                else:
+                    break
+
+    async def have_all_ended() -> bool:
+        try:
+            under_way = await storage.sagas.find(SagaQuery(statuses=LIVE, limit=1))
+        except StorageUnavailable:
+            return False
+        return not under_way
+
+    async with app.running(only=["sagas"]), open_task_group() as tasks:
+        tasks.start(start_all)
+        for calls in (SAGAS // 2, SAGAS):
+            await until(partial(effects.has_been_called, calls), effects)
+            await asyncio.to_thread(getattr(own_server, way))
+        await until(partial(effects.has_been_called, 2 * SAGAS), effects)
+        await until(have_all_ended, effects)
+    records = [await storage.sagas.load(saga_id) for saga_id in ids]
+
+    assert failures  # else it was not under load
+    assert [outcome_of(number) for number in range(SAGAS)] == [
+        (record and record.status, effects.by_order[number]) for number, record in enumerate(records)
+    ]
+
+
+def outcome_of(number: int) -> tuple[SagaStatus, set[str]]:
+    return (SagaStatus.FAILED, set()) if number % 5 == 3 else (SagaStatus.COMPLETED, {"Reserve", "Pay", "Ship"})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
     from cqrs_core.relay import OutboxRelay, RelayOptions
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.saga.administration import SagaAdministration
     from cqrs_core.saga.definition import Saga
     from cqrs_core.saga.options import SagaOptions
     from cqrs_core.saga.saga_map import SagaMap
@@ -320,6 +321,23 @@ class App:
             AppNotStarted: Outside the block.
         """
         return await self._parts.started_sagas().start(context, saga_id, saga=saga)
+
+    @asynccontextmanager
+    async def saga_administration(self) -> AsyncIterator[SagaAdministration]:
+        """
+        Look after the sagas of this App, inside its block or outside; outside, only its storage is started.
+
+        Raises:
+            WiringError: With everything that is wrong with handlers, sagas and storage.
+            InvalidOption: The storage keeps sagas, and does not let anybody look after them.
+            StorageUnavailable: It cannot be reached.
+            AppStarted: The App is starting just now.
+        """
+        from cqrs_core.saga.administration import SagaAdministration  # noqa: PLC0415 - only who does pays for it
+
+        async with self._parts.opened_sagas() as sagas:
+            keeper: Any = sagas.storage  # looked at by the administration
+            yield SagaAdministration(keeper, [each.saga for each in sagas.saga_map.definitions()])
 
     def publish(self, event: Event) -> Coroutine[Any, Any, None]:
         """

@@ -51,7 +51,9 @@ async def loops_of(parts: AppParts, only: Collection[str] | None, options: Relay
         consumers=tuple(traffic.consumers(parts.observer)) if traffic is not None and "consumers" in chosen else (),
         relay=await _make_relay(parts, options) if has_relay else None,
         saga_worker=(
-            sagas.worker(stop_deadline_s=parts.stop_deadline_s) if sagas is not None and "sagas" in chosen else None
+            sagas.worker(stop_deadline_s=parts.stop_deadline_s, observer=parts.observer)
+            if sagas is not None and "sagas" in chosen
+            else None
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from cqrs_core.bootstrap import open_breaker
@@ -17,7 +18,7 @@ from cqrs_core.units import Units
 from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from cqrs_core.bell import Bell
     from cqrs_core.broker import Broker
@@ -249,6 +250,25 @@ class AppParts:
         """Give the same, or raise ``AppNotStarted``."""
         self.check_started()
         return self.needed_sagas()
+
+    @asynccontextmanager
+    async def opened_sagas(self) -> AsyncIterator[SagaMediator]:
+        """Give the same; if the App is not started, its storage is, alone, until the block is left."""
+        if self.is_started:
+            yield self.needed_sagas()
+            return
+        self.check_not_started()
+        sagas = self.needed_sagas()
+        wire(self.units, self.emitter, sagas)
+        self._is_starting = True  # as in start()
+        try:
+            await self.units.start()
+            try:
+                yield sagas
+            finally:
+                await run_shielded(self.units.stop)
+        finally:
+            self._is_starting = False
 
     def _find_saga_storage(self) -> SagaStorage:
         if not self.units.are_used:

@@ -1,44 +1,28 @@
-"""The command ``cqrs``: plug-ins, the loops of an App in a process of their own, storages, dead letters."""
+"""The command ``cqrs``: plug-ins, the loops of an App in a process of their own, storages, dead letters, sagas."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import dataclasses
-import importlib
-import inspect
 import json
 import signal
 import sys
 import traceback
 import warnings
-from difflib import get_close_matches
-from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from cqrs_core.app import App
+from cqrs_core.app_target import add_app_target, find_app
 from cqrs_core.deadletter_commands import add_deadletter_commands
 from cqrs_core.errors import CqrsError
 from cqrs_core.plugins import Plugin, PluginWarning, installed
+from cqrs_core.saga_commands import add_saga_commands
 from cqrs_core.storage_commands import add_storage_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import ModuleType
+    from collections.abc import Callable, Iterator, Sequence
 
-
-class AppNotFound(CqrsError, LookupError):
-    """
-    ``MODULE:APP`` does not lead to an App.
-
-    Attributes:
-        target: What was given.
-    """
-
-    def __init__(self, target: str, problem: str) -> None:
-        self.target = target
-        super().__init__(f"{target!r} leads to no App: {problem}")
+    from cqrs_core.app import App
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> int:
@@ -54,25 +38,23 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "cqrs") -> in
         be understood ends the process with 2.
     """
     parser = argparse.ArgumentParser(
-        prog=program, description="Plug-ins, processes, storages and dead letters of cqrs_core."
+        prog=program, description="Plug-ins, processes, storages, dead letters and sagas of cqrs_core."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plugins = commands.add_parser("plugins", help="list the plug-ins that are installed, and what is wrong with them")
     plugins.add_argument("--json", action="store_true", help="write JSON, for programs")
     run = commands.add_parser("run", help="run the loops of an App until SIGINT or SIGTERM; a second one ends at once")
-    run.add_argument("target", metavar="MODULE:APP", help="an App, or a function that makes one, such as shop.main:app")
+    add_app_target(run)
     run.add_argument("--only", metavar="LOOPS", help="run these alone, separated by commas: consumers, relay, sagas")
     add_storage_commands(commands.add_parser)
     add_deadletter_commands(commands.add_parser)
+    add_saga_commands(commands.add_parser)
     options = parser.parse_args(arguments)
     if options.command == "plugins":
         return list_plugins(as_json=options.json)
     if options.command != "run":
         code: int = options.do(options)
         return code
-    module, _, path = options.target.partition(":")
-    if not all(name.isidentifier() for name in [*module.split("."), *path.split(".")]):
-        run.error(f"argument MODULE:APP: {options.target!r} does not look like shop.main:app")
     return run_app(options.target, None if options.only is None else options.only.replace(" ", "").split(","))
 
 
@@ -149,60 +131,3 @@ def _call_on_signals(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) 
 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
-
-
-def find_app(target: str) -> App:
-    """
-    Import an App, with the current directory first among the places to look.
-
-    Args:
-        target: ``"module:attribute.path"``, which leads to an App or to a function that makes one.
-
-    Raises:
-        AppNotFound: It does not.
-        Exception: Whatever the module raises while it is imported.
-    """
-    name, _, path = target.partition(":")
-    found: object = _imported(target, name)
-    for attribute in path.split("."):
-        try:
-            found = getattr(found, attribute)
-        except AttributeError as error:
-            problem = f"{name} has no {attribute!r}.{_near_miss(attribute, dir(found))}"
-            raise AppNotFound(target, problem) from error
-        name = f"{name}.{attribute}"
-    if not isinstance(found, App):
-        found = _made(target, name, found)
-    return found
-
-
-def _imported(target: str, name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if not f"{name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports something that is not
-        package, _, _ = str(error.name).rpartition(".")
-        folders = getattr(sys.modules.get(package), "__path__", [here])
-        prefix = f"{package}." if folders != [here] else ""
-        modules = [module.name for module in iter_modules(folders, prefix)]
-        raise AppNotFound(target, f"there is no module {error.name!r}.{_near_miss(error.name, modules)}") from error
-
-
-def _made(target: str, name: str, make: object) -> App:
-    try:
-        inspect.signature(make).bind()  # type: ignore[arg-type]  # what cannot be called is a TypeError
-    except (TypeError, ValueError) as error:
-        problem = f"{name} is of type {type(make).__qualname__}; it must be an App, or a function without arguments."
-        raise AppNotFound(target, problem) from error
-    app: object = make()  # type: ignore[operator]  # it has a signature
-    if not isinstance(app, App):
-        raise AppNotFound(target, f"{name}() made an object of type {type(app).__qualname__}.")
-    return app
-
-
-def _near_miss(wanted: object, known: Iterable[str]) -> str:
-    return "".join(f" Did you mean {name!r}?" for name in get_close_matches(str(wanted), known, n=1))

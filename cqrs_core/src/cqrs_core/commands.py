@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+
+#: What a duration is written in.
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MOST_DAYS = 36_500
 
 
 def check_nothing(_parser: argparse.ArgumentParser, _options: argparse.Namespace) -> None:
@@ -46,6 +53,23 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > len(str(10**6)) or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {10**7 - 1}.")
     return int(text)
+
+
+def duration(text: str) -> timedelta:
+    """
+    Read a duration: a number and its unit, such as ``30d``.
+
+    Raises:
+        ArgumentTypeError: It is none, or longer than a hundred years.
+    """
+    found = re.fullmatch(r"(\d{1,12})([smhdw])", text, re.ASCII)
+    if found is not None:
+        with suppress(OverflowError):
+            length = timedelta(**{_UNITS[found[2]]: int(found[1])})
+            if length.days <= _MOST_DAYS:
+                return length
+    expected = "a number and its unit, s, m, h, d or w, such as 30d; at most a hundred years"
+    raise argparse.ArgumentTypeError(f"{text!r} is no duration. Write {expected}.")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

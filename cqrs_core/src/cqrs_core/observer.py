@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+
+from cqrs_core.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+
+    from cqrs_core.clock import Clock
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -98,3 +104,26 @@ class SafeObserver:
             if not self._has_failed:
                 self._has_failed = True
                 logger.exception("The observer failed; what it raises from now on is not logged.")
+
+
+async def keep_telling(
+    look: Callable[[], Awaitable[T]], tell: Callable[[T], object], *, every_s: float, clock: Clock
+) -> None:
+    """
+    Tell what is found in a storage, again and again, for ever; nobody is told while it cannot be reached.
+
+    Args:
+        look: Looks there.
+        tell: Tells what was found.
+        every_s: Seconds between two looks.
+    """
+    while True:
+        try:
+            found = await look()
+        except StorageUnavailable:
+            pass  # whoever works with the storage says so
+        except Exception:
+            logger.exception("The storage could not be looked at for the observer; the work goes on all the same.")
+        else:
+            tell(found)
+        await clock.sleep(every_s)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import uuid
-from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cqrs_core.commands import Command, add_json, count
+from cqrs_core.commands import Command, add_json, count, duration
 from cqrs_core.errors import CqrsError
 from cqrs_core.outbox_keeper import Selection
 from cqrs_core.outbox_tables import as_json, described, described_status, listed
 
 if TYPE_CHECKING:
     from cqrs_core.outbox_keeper import OutboxKeeper
-
-#: What a duration is written in.
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_MOST_DAYS = 36_500
 
 
 class NoSuchMessage(CqrsError, LookupError):
@@ -37,23 +30,6 @@ class NoSuchMessage(CqrsError, LookupError):
 
 
 # What the commands ask for -------------------------------------------------------------------------------------------
-
-
-def duration(text: str) -> timedelta:
-    """
-    Read a duration: a number and its unit, such as ``30d``.
-
-    Raises:
-        ArgumentTypeError: It is none, or longer than a hundred years.
-    """
-    found = re.fullmatch(r"(\d{1,12})([smhdw])", text, re.ASCII)
-    if found is not None:
-        with suppress(OverflowError):
-            length = timedelta(**{_UNITS[found[2]]: int(found[1])})
-            if length.days <= _MOST_DAYS:
-                return length
-    expected = "a number and its unit, s, m, h, d or w, such as 30d; at most a hundred years"
-    raise argparse.ArgumentTypeError(f"{text!r} is no duration. Write {expected}.")
 
 
 def _message_id(text: str) -> uuid.UUID:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
 from cqrs_core.outbox_keeper import LogReader, OutboxEntry, OutboxStatus
-from cqrs_core.text_tables import body_facts, columns, described_message, moment, shortened, shown, table
+from cqrs_core.text_tables import body_facts, columns, described_message, duration_text, moment, shortened, shown, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: How many keys a table names.
 _KEYS = 10
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def as_json(thing: object) -> str:
@@ -158,15 +157,3 @@ def _due(entry: OutboxEntry) -> str:
     if entry.delay_s is None:
         return "when a person says so"
     return f"in {duration_text(entry.delay_s)}" if entry.delay_s else "now"
-
-
-def duration_text(seconds: float) -> str:
-    """Write how long something takes: two units at most."""
-    if seconds < _MINUTE_S:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
-    if whole < _DAY_S:
-        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
-    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: What texts are cut to in a table.
 _LONGEST = 60
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -60,6 +61,18 @@ def text_of(body: bytes) -> str | None:
 def moment(time: datetime) -> str:
     """Write a time."""
     return time.isoformat(sep=" ", timespec="seconds")
+
+
+def duration_text(seconds: float) -> str:
+    """Write how long something takes: two units at most."""
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    if whole < _DAY_S:
+        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
 def shown(text: str) -> str:

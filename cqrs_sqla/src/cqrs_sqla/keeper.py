@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
+    from sqlalchemy.engine.interfaces import IsolationLevel
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from cqrs_core.outbox_keeper import Selection
@@ -76,10 +77,10 @@ class SqlAlchemyOutboxKeeper:
     ) -> None:
         if batch_size < 1:
             raise InvalidOption("batch_size", batch_size, "at least 1")
-        self._looking = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine
         # Who had to wait for another sees what that one has done. SQLite knows no levels: there one writes at a time.
         is_sqlite = engine.dialect.name == "sqlite"
-        self._changing = engine if is_sqlite else engine.execution_options(isolation_level="READ COMMITTED")
+        self._changing: IsolationLevel | None = None if is_sqlite else "READ COMMITTED"
         self._dialect = engine.dialect
         self._tables = tables
         self._name = name
@@ -91,7 +92,7 @@ class SqlAlchemyOutboxKeeper:
 
     async def status(self, *, count_to: int = 10_000) -> OutboxStatus:
         """Tell how the outbox does, by the database's clock."""
-        async with self._connected(self._looking) as connection:
+        async with self._connected("AUTOCOMMIT") as connection:
             return await connection.run_sync(self._status, count_to)
 
     async def look(
@@ -105,7 +106,7 @@ class SqlAlchemyOutboxKeeper:
         statement = sa.select(*record_columns(table), *told).where(
             table.c.seq > after, *_conditions(self._dialect, table, which)
         )
-        async with self._connected(self._looking) as connection:
+        async with self._connected("AUTOCOMMIT") as connection:
             rows = (await connection.execute(statement.order_by(table.c.seq).limit(limit))).all()
         return [self._entry(row, is_dead=among_dead) for row in rows]
 
@@ -193,7 +194,7 @@ class SqlAlchemyOutboxKeeper:
     async def purge(self, older_than: timedelta, which: Selection) -> int:
         """Forget messages that were given up longer ago than *older_than*, by the database's clock."""
         dead = self._tables.outbox_dead
-        async with self._connected(self._looking) as connection:
+        async with self._connected("AUTOCOMMIT") as connection:
             now: datetime = (await connection.execute(sa.select(self._now))).scalar_one()
         is_old = dead.c.failed_at < sa.literal(now - older_than, dead.c.failed_at.type)
         return await self._change(dead, which, self._forget, is_old)
@@ -258,8 +259,8 @@ class SqlAlchemyOutboxKeeper:
         return {"positions": many(self._dialect, positions)}
 
     @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        connection = await self._connect(engine)
+    async def _connected(self, isolation_level: IsolationLevel | None) -> AsyncIterator[AsyncConnection]:
+        connection = await self._connect(isolation_level)
         try:
             yield connection
         except Exception as error:
@@ -272,16 +273,19 @@ class SqlAlchemyOutboxKeeper:
         finally:
             await connection.close()
 
-    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+    async def _connect(self, isolation_level: IsolationLevel | None) -> AsyncConnection:
         try:
-            return await open_connection(engine)
+            return await open_connection(self._engine, isolation_level)
         except Exception as error:  # each driver has errors of its own
             raise StorageUnavailable(self._name, told_by(error)) from error
 
     async def _problems(self) -> Sequence[str]:
         try:
-            async with self._looking.connect() as connection:
+            connection = await open_connection(self._engine, "AUTOCOMMIT")
+            try:
                 return await connection.run_sync(problems_of, self._tables)
+            finally:
+                await connection.close()
         except Exception:  # noqa: BLE001 - then it is not for the tables that something went wrong
             return []
 

@@ -228,7 +228,7 @@ async def test_an_outbox_that_cannot_be_looked_at_is_relayed_all_the_same(
         await until(clock, lambda: ("waiting", "") in notebook.values)
 
     assert 1 == relay.counts["sent"]
-    assert ["The outbox could not be looked at; messages are sent all the same."] == [
+    assert ["The storage could not be looked at for the observer; the work goes on all the same."] == [
         record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.saga.log import SagaAction, SagaStatus
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.saga.storage import SagaChange
+from cqrs_core.serialization import CodecError
 
 WHO = {"actor": "Ada", "reason": "looked into it"}
 
@@ -81,7 +84,7 @@ async def test_a_saga_is_given_up_as_it_is(story: Any) -> None:
     await administration.abandon(saga_id, **WHO)
     with pytest.raises(errors.SagaAbandoned, match="half done or half undone.* B could not be undone: OSError: down"):
         await story.run(mediator, saga_id)
-    with pytest.raises(errors.SagaChanged, match="it is abandoned, and that cannot be decided then"):
+    with pytest.raises(errors.SagaChanged, match="it is abandoned, and this is decided of sagas that are suspended"):
         await administration.retry(saga_id, **WHO)
 
 
@@ -93,7 +96,7 @@ async def test_a_saga_that_runs_is_undone_and_its_driver_is_fenced_out(story: An
     saga_id = uuid.uuid4()
 
     async def decide() -> None:
-        await administration.undo(saga_id, **WHO)
+        await administration.cancel(saga_id, **WHO)
 
     story.on["act B"] = decide
     with pytest.raises(errors.SagaFenced):
@@ -108,15 +111,16 @@ async def test_a_saga_that_nobody_has_begun_is_just_not_done(story: Any) -> None
     saga = story.saga("A")
     mediator = story.mediator(saga)
     saga_id = await mediator.start(story.Order())
-    record = await cqrs.SagaAdministration(mediator.storage, [saga]).undo(saga_id, **WHO)
+    record = await cqrs.SagaAdministration(mediator.storage, [saga]).cancel(saga_id, **WHO)
 
     assert SagaStatus.FAILED is record.status
 
 
 async def test_behind_the_point_of_no_return_there_is_no_way_back(story: Any) -> None:
     _, administration, saga_id = await stuck(story, stuck_forward(story))
-    with pytest.raises(errors.SagaChanged, match="it is suspended, and that cannot be decided then"):
-        await administration.undo(saga_id, **WHO)
+    for decide in (administration.compensate, partial(administration.resolve, took_effect=False)):
+        with pytest.raises(errors.SagaChanged, match="it is past its point of no return"):
+            await decide(saga_id, **WHO)
 
 
 async def test_a_primary_that_was_undone_by_hand_lets_the_fallback_begin(story: Any) -> None:
@@ -178,7 +182,7 @@ async def test_what_another_version_has_begun_is_undone_if_by_this_one_there_is_
     """The point of no return of this version is not reached yet."""
     storage, saga_id = await killing(story, story.saga("A", "Old", "B"), "act B")
     new = story.saga("A", "B", story.step("P", kind=StepKind.PIVOT), retired_steps=[story.step("Old")])
-    await cqrs.SagaAdministration(storage, [new]).undo(saga_id, **WHO)
+    await cqrs.SagaAdministration(storage, [new]).compensate(saga_id, **WHO)
     with pytest.raises(errors.SagaFailed):
         await story.run(story.mediator(new, storage), saga_id)
 
@@ -189,7 +193,7 @@ async def test_what_this_version_cannot_have_begun_is_not_decided_by_it(story: A
     """But it can be given up."""
     storage, saga_id = await killing(story, story.saga("A", "B"), "act B")
     administration = cqrs.SagaAdministration(storage, [story.saga("X", "A", "B")])
-    for decide in (administration.undo, administration.skip):
+    for decide in (administration.compensate, administration.skip):
         with pytest.raises(errors.SagaChanged, match="its definition has changed: it has done A, and Made begins"):
             await decide(saga_id, **WHO)
 
@@ -221,3 +225,127 @@ async def test_who_decides_says_who_and_why_and_about_what(story: Any) -> None:
         await administration.retry(uuid.uuid4(), **WHO)
     with pytest.raises(errors.InvalidOption, match="which 'Made' is not"):
         await cqrs.SagaAdministration(mediator.storage, []).retry(saga_id, **WHO)
+
+
+def stuck_in_doubt(story: Any) -> Any:
+    """A pivot of which nobody knows whether it has taken effect."""
+    story.failures["act P"] = [TimeoutError()]
+    last = story.step("B", kind=StepKind.RETRIABLE)
+    return story.saga("A", story.step("P", kind=StepKind.PIVOT), last, name="Doubtful")
+
+
+async def test_a_step_in_doubt_that_took_effect_is_taken_for_done(story: Any) -> None:
+    """With what it would have left in the context, if a person says so."""
+    mediator, administration, saga_id = await stuck(story, stuck_in_doubt(story))
+    story.notes.clear()
+    await administration.resolve(saga_id, took_effect=True, context={"note": "paid"}, **WHO)
+
+    assert ["b"] == await story.run(mediator, saga_id)
+    assert ["paid"] == story.notes
+
+
+async def test_a_step_in_doubt_that_took_no_effect_is_not_undone(story: Any) -> None:
+    """What was done before it is: so there is a way back, also from a pivot."""
+    mediator, administration, saga_id = await stuck(story, stuck_in_doubt(story))
+    story.events.clear()
+    record = await administration.resolve(saga_id, took_effect=False, **WHO)
+    with pytest.raises(errors.SagaFailed):
+        await story.run(mediator, saga_id)
+
+    assert (SagaStatus.COMPENSATING, 1) == (record.status, record.cursor)
+    assert ["undo A"] == story.events
+
+
+async def test_from_a_pivot_in_doubt_there_is_no_way_back_while_nobody_knows(story: Any) -> None:
+    _, administration, saga_id = await stuck(story, stuck_in_doubt(story))
+
+    with pytest.raises(errors.SagaChanged, match="it is past its point of no return"):
+        await administration.compensate(saga_id, **WHO)
+
+
+async def test_a_doubt_is_ended_only_where_there_is_one(story: Any) -> None:
+    """Nothing is in doubt of a saga that is being undone."""
+    _, administration, saga_id = await stuck(story, stuck_undoing(story))
+
+    with pytest.raises(errors.SagaChanged, match="no step of it is in doubt"):
+        await administration.resolve(saga_id, took_effect=True, **WHO)
+    with pytest.raises(errors.InvalidOption, match="what has taken no effect has changed nothing"):
+        await administration.resolve(saga_id, took_effect=False, context={"note": "x"}, **WHO)
+
+
+async def test_a_suspended_saga_that_went_forward_is_undone(story: Any) -> None:
+    """Here, one whose process has died of its second step again and again: that may have taken effect."""
+    saga = story.saga("A", "B", "C")
+    mediator = story.mediator(saga)
+    saga_id = uuid.uuid4()
+    story.on["act B"] = partial(_stand_still, mediator, saga_id)
+    with pytest.raises(errors.SagaFenced):
+        await story.run(mediator, saga_id)
+    record = await cqrs.SagaAdministration(mediator.storage, [saga]).compensate(saga_id, **WHO)
+    with pytest.raises(errors.SagaFailed):
+        await story.run(mediator, saga_id)
+
+    assert (SagaStatus.COMPENSATING, 2) == (record.status, record.cursor)
+    assert ["act A", "act B", "undo B", "undo A"] == story.events
+
+
+async def _stand_still(mediator: Any, saga_id: uuid.UUID) -> None:
+    """Have others suspend the saga meanwhile."""
+    record = await mediator.storage.load(saga_id)
+    standing = record.standing._replace(status=SagaStatus.SUSPENDED, suspended_from=SagaStatus.RUNNING)
+    await mediator.storage.change(SagaChange(saga_id, record.version, standing, record.step_id, []))
+
+
+@pytest.mark.parametrize("name", ["cancel", "compensate"])
+async def test_each_way_back_is_for_sagas_that_stand_there(story: Any, name: str) -> None:
+    """One that is suspended is not cancelled, and one that goes forward not compensated: nothing changes."""
+    mediator, administration, saga_id = await stuck(story, stuck_undoing(story))
+    if name == "compensate":
+        saga_id = await mediator.start(story.Order("o-2"))
+    before = await mediator.storage.load(saga_id)
+    expected = "it is suspended, and this is decided of sagas that go forward"
+    if name == "compensate":
+        expected = "it is pending, and this is decided of sagas that are suspended"
+
+    with pytest.raises(errors.SagaChanged, match=expected):
+        await getattr(administration, name)(saga_id, **WHO)
+    assert before == await mediator.storage.load(saga_id)
+
+
+async def test_what_is_being_undone_cannot_be_undone_once_more(story: Any) -> None:
+    _, administration, saga_id = await stuck(story, stuck_undoing(story))
+
+    with pytest.raises(errors.SagaChanged, match="it is being undone already"):
+        await administration.compensate(saga_id, **WHO)
+
+
+async def test_fields_of_the_context_are_changed_one_by_one(story: Any) -> None:
+    """Those that this version does not know stay, with another context too; what does not fit changes nothing."""
+    mediator, administration, saga_id = await stuck(story, stuck_forward(story))
+    row = mediator.storage._rows[saga_id]  # noqa: SLF001 - as a newer version has written it
+    row.context = row.context[:-1] + b',"newer":1}'
+    before = await mediator.storage.load(saga_id)
+    with pytest.raises(errors.InvalidOption, match="context is 'nota'. It must be one of the fields order_id, note"):
+        await administration.retry(saga_id, context={"nota": "x"}, **WHO)
+    with pytest.raises(CodecError, match="note: expected str, got int"):
+        await administration.retry(saga_id, context={"note": 5}, **WHO)
+    with pytest.raises(errors.InvalidOption, match=r"It must be of .*Order, or a mapping"):
+        await administration.retry(saga_id, context=cqrs.SagaContext(), **WHO)
+    assert before == await mediator.storage.load(saga_id)
+    record = await administration.retry(saga_id, context={"note": "mended"}, **WHO)
+
+    assert {"order_id": "o-1", "note": "mended", "newer": 1} == json.loads(record.context)
+    story.failures["act R"] = [ValueError("again")]
+    with pytest.raises(errors.SagaSuspended):
+        await story.run(mediator, saga_id)
+    record = await administration.retry(saga_id, context=story.Order("o-9"), **WHO)
+    assert {"order_id": "o-9", "note": "", "newer": 1} == json.loads(record.context)
+
+
+def test_a_storage_that_nobody_can_look_into_is_refused() -> None:
+    class Closed:
+        is_durable = has_outbox = True
+        start = write = claim = renew = load = get_step_history = find = change = print
+
+    with pytest.raises(errors.InvalidOption, match="an object that also has figures, purge"):
+        cqrs.SagaAdministration(Closed(), [])  # type: ignore[arg-type]  # what it is about

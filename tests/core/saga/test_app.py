@@ -15,6 +15,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.memory.unit import MemoryUnitOfWork
 from cqrs_core.open_unit import find_unit
 from cqrs_core.saga.log import SagaStatus
+from cqrs_core.saga.storage import SagaQuery
 from cqrs_core.testing import VirtualClock
 
 
@@ -363,7 +364,7 @@ async def test_a_transactional_step_of_a_zombie_keeps_nothing(story: Any) -> Non
 
 async def test_a_transactional_step_needs_a_storage(story: Any) -> None:
     app = app_of(story, story.step("A", transactional=True))
-    with pytest.raises(cqrs.WiringError, match="transactional is True"):
+    with pytest.raises(cqrs.WiringError, match=r"A\.transactional is True"):
         async with app:
             pass
 
@@ -512,3 +513,36 @@ async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) ->
 
     assert [True] == handled
     assert [b'"B"'] == kept
+
+
+class Closed(cqrs.MemoryBroker):
+    """A broker that cannot be reached."""
+
+    async def start(self) -> None:
+        raise errors.BrokerUnavailable("It is closed.")
+
+
+async def test_people_look_after_sagas_while_the_program_does_not_run(story: Any) -> None:
+    """Its broker is not started, so that it need not be there; and the App may be started afterwards."""
+    storage = cqrs.MemoryStorage(clock=story.clock)
+    app = app_of(story, "A", storage=storage, broker=Closed())
+    await storage.start()
+    async with app.saga_administration() as administration:
+        assert [] == await administration.storage.find(SagaQuery())
+        with pytest.raises(errors.AppStarted):
+            await app.__aenter__()
+        with pytest.raises(errors.AppNotStarted):
+            await app.start_saga(story.Order())
+    with pytest.raises(errors.BrokerUnavailable):
+        await app.__aenter__()
+    await storage.stop()
+
+
+async def test_people_look_after_sagas_inside_the_program(story: Any) -> None:
+    app = app_of(story, "A", storage=cqrs.MemoryStorage(clock=story.clock))
+    async with app:
+        saga_id = await app.start_saga(story.Order())
+        async with app.saga_administration() as administration:
+            record = await administration.cancel(saga_id, actor="Ada", reason="it was a mistake")
+        assert SagaStatus.FAILED is record.status
+        assert record == await app.saga_storage.load(saga_id)

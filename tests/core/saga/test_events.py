@@ -161,6 +161,26 @@ async def test_without_a_broker_a_saga_whose_step_notifies_others_is_left_as_it_
     assert ["act A", "act B"] == story.events
 
 
+async def test_without_a_broker_anywhere_a_saga_waits_for_a_person_at_last_and_says_why(story: Any) -> None:
+    """Each worker leaves it to others for longer, who may have one; nobody is told that the step ends its process."""
+    mediator = story.mediator(story.saga("A", emitting(story, "B", sent("1"))))
+    saga_id = await mediator.start(story.Order())
+    waits: list[int] = []
+    while (record := await mediator.storage.load(saga_id)) and record.status.is_live and len(waits) < 20:
+        wait_s = (record.wake_at - story.clock.now()).total_seconds() if record.wake_at else 0.0
+        waits.append(round(wait_s))
+        await story.clock.advance(wait_s)
+        await mediator.worker().run_once()
+
+    assert record is not None
+    assert (SagaStatus.SUSPENDED, SagaStatus.RUNNING) == (record.status, record.suspended_from)
+    assert "Sent" in str(record.error)
+    assert "no broker was given" in str(record.error)
+    assert [0, *sorted(waits[1:])] == waits
+    assert 1 + 5 == story.events.count("act B")  # with A, and then as often as SagaOptions.max_claims
+    assert ["act A", "act B"] == story.events[:2]
+
+
 async def test_without_a_broker_an_undo_that_notifies_others_is_left_to_who_has_one(story: Any) -> None:
     async def compensate(self: Any, context: Any) -> None:
         self.events.append(sent("undone"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any
 
@@ -130,3 +131,42 @@ async def test_the_two_sides_have_keys_of_their_own(story: Any) -> None:
     await story.run(mediator)
 
     assert 3 == len({key for keys in story.keys.values() for key in keys})
+
+
+@pytest.mark.parametrize(
+    ("named", "level"), [((), "WARNING"), ((Exception,), "WARNING"), ((ValueError,), "DEBUG")], ids=str
+)
+async def test_a_failure_that_is_named_is_nothing_for_people_to_look_at(
+    story: Any, caplog: pytest.LogCaptureFixture, named: tuple[type[Exception], ...], level: str
+) -> None:
+    """It was foreseen, and has its way. One for which no more is said than that any is, is told with its traceback."""
+    caplog.set_level(logging.DEBUG, "cqrs_core.resilience.calls")
+    fallback = cqrs.Fallback(story.step("B"), story.step("F"), failure_exceptions=named)
+    story.failures["act B"] = [ValueError("none is left")]
+    await story.run(story.mediator(story.saga(fallback)))
+
+    (record,) = caplog.records
+    assert level == record.levelname
+    assert "takes over for Order, because of ValueError." in record.getMessage()
+    assert (level == "WARNING") is (record.exc_info is not None)
+
+
+async def test_what_is_completed_after_all_shows_no_error(story: Any) -> None:
+    """The history has it; until then the saga shows it, and without more writes than one for each step."""
+    mediator = story.mediator(story.saga("A", cqrs.Fallback(story.step("B"), story.step("F")), "C"))
+    story.failures["act B"] = [ValueError("none is left")]
+    saga_id, before = uuid.uuid4(), []
+
+    async def look() -> None:
+        before.append((await mediator.storage.load(saga_id)).error)
+
+    story.on["act C"] = look
+    await story.run(mediator, saga_id)
+    record = await mediator.storage.load(saga_id)
+
+    assert ["ValueError: none is left"] == before
+    assert (SagaStatus.COMPLETED, None) == (record.status, record.error)
+    assert 1 + 4 == record.version
+    assert ["ValueError: none is left"] == [
+        e.error for e in await mediator.storage.get_step_history(saga_id) if e.error
+    ]

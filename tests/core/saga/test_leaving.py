@@ -279,7 +279,7 @@ async def test_a_decision_that_came_between_two_steps_is_heard_before_the_next_b
         story.clock._seconds += 2.0  # noqa: SLF001 - no heart beats
         await anext(results)
         ends.append((await mediator.storage.load(saga_id)).wake_at.timestamp() - story.clock.now().timestamp())
-        await cqrs.SagaAdministration(mediator.storage, [saga]).undo(saga_id, actor="Ada", reason="it was called off")
+        await cqrs.SagaAdministration(mediator.storage, [saga]).cancel(saga_id, actor="Ada", reason="it was called off")
         story.clock._seconds += 2.0  # noqa: SLF001 - as above
         with pytest.raises(errors.SagaFenced):
             await anext(results)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import cqrs_core as cqrs
+from cqrs_core.concurrency import sleep
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption
 from cqrs_core.memory import MemorySagaStorage
@@ -379,6 +380,29 @@ def test_a_program_checks_a_world_of_its_own() -> None:
     assert found.total > 200
 
 
+def test_what_checks_a_world_may_be_async() -> None:
+    """As the methods of fakes are."""
+    seen: list[Played] = []
+
+    async def is_booked(ledger: Ledger, played: Played) -> None:
+        await sleep(0)
+        seen.append(played)
+        assert [] != ledger.booked, "nothing is booked"
+
+    explore(Paying, context=Order, world=partial(Ledger, knows_keys=True), check=is_booked, modes=["none"], faults=[])
+    with pytest.raises(ExplorationFailed, match="check: nothing is booked"):
+        explore(
+            Paying,
+            context=Order,
+            world=partial(Ledger, knows_keys=True),
+            check=is_booked,
+            modes=["none"],
+            faults=[{"act Charge": "refused"}],
+        )
+
+    assert 3 == len(seen)
+
+
 def test_a_service_that_does_not_know_repetitions_is_found() -> None:
     with pytest.raises(ExplorationFailed, match=r"check: completed, and booked 2 times") as raised:
         explore(Paying, context=Order, world=lambda: Ledger(knows_keys=False), check=books_balance, faults=[])
@@ -582,3 +606,62 @@ def test_a_storage_that_is_given_and_does_not_keep_its_promises_is_found_out() -
 
     with pytest.raises(ExplorationFailed, match="a driver that has lost the saga has changed it"):
         explore(THREE, context=Order, modes=["zombie"], faults=[], storage=CarelesslyKept())
+
+
+TRANSACTIONAL = saga(
+    "Transactional",
+    step("A", transactional=True, retry=RetryPolicy(max_attempts=2, delay_s=0.1)),
+    cqrs.Fallback(step("B", transactional=True), step("FB", transactional=True)),
+    step("C"),
+)
+
+
+def test_steps_that_are_one_commit_with_their_record_are_played() -> None:
+    """In units of work of the storage of each play: what dies before the commit has done nothing, and after it, all."""
+    traces: list[str] = []
+
+    def note(_: Any, played: Played) -> None:
+        traces.extend(played.trace)
+
+    faults = None if IS_LONG else [{"act A": "lost"}, {"act B": "refused"}, {"act C": "lost", "undo B": "fails"}]
+    found = explore(TRANSACTIONAL, context=Order, faults=faults, check=note)
+
+    assert set(MODES) == set(found.counts)
+    assert {"completed", "failed", "suspended"} <= set(found.ends)
+    for mode in ("crash", "zombie", "cancel"):
+        assert f"first: commit is asked for  <- {mode}" in traces
+
+
+def test_a_transactional_step_needs_no_repetition_that_its_service_knows() -> None:
+    """It is done once: a world that counts finds one act for each saga that has committed it."""
+
+    class Transactional(Charge):
+        step_id = "Charge"
+        transactional = True
+
+    made = saga("PayingAtOnce", Transactional)
+    explore(
+        made,
+        context=Order,
+        world=lambda: Ledger(knows_keys=False),
+        check=books_balance,
+        modes=["none", "repeat"],
+        faults=[{"act Charge": "lost"}],
+    )
+
+
+def test_a_record_that_is_written_beside_the_unit_of_its_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies between the two leaves a step that is said to be done, and is not."""
+    write = MemorySagaStorage.write
+
+    async def write_at_once(self: Any, what: Any, *, within: Any = None) -> None:  # noqa: ARG001 - the bug
+        await write(self, what)
+
+    monkeypatch.setattr(MemorySagaStorage, "write", write_at_once)
+    with pytest.raises(ExplorationFailed, match="The saga is completed, and A is not done"):
+        explore(TRANSACTIONAL, context=Order, modes=["crash"], faults=[])
+
+
+def test_transactional_steps_are_not_played_in_a_storage_that_is_given() -> None:
+    with pytest.raises(InvalidOption, match="storage .* left out: a saga with transactional steps is played in memory"):
+        explore(TRANSACTIONAL, context=Order, storage=Kept())

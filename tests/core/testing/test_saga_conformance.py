@@ -17,7 +17,7 @@ from cqrs_core.errors import CqrsError, SagaAlreadyExists
 from cqrs_core.memory import MemoryStorage
 from cqrs_core.memory.sagas import MemorySagaStorage, _Row
 from cqrs_core.saga.log import SagaLogEntry, SagaStatus
-from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaRecord, SagaWrite
+from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaFigures, SagaQuery, SagaRecord, SagaWrite
 from cqrs_core.testing.conformance import SagaStorageConformance
 from cqrs_core.testing.conformance.sagas.suite import new_saga, step_write
 from cqrs_core.unit_of_work import UnitOfWork
@@ -206,6 +206,19 @@ class EmptiesWhatIsLeftOut(Applies):
         row.error = write.error
 
 
+class KeepsAnErrorThatIsEmpty(Applies):
+    def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
+        row.error = before["error"] if write.error is None else write.error
+
+
+class KeepsTheErrorOfWhatIsCompleted(Right):
+    async def change(self, change: SagaChange) -> SagaRecord:
+        before = self._rows[change.saga_id].error
+        await super().change(change)
+        self._rows[change.saga_id].error = before
+        return self._rows[change.saga_id].record()
+
+
 class KeepsTheOldContext(Applies):
     def spoil(self, row: Any, write: SagaWrite, before: dict[str, Any]) -> None:
         row.context = before["context"]
@@ -371,6 +384,12 @@ class RenewsTheFirstAlone(Renews):
         return await super().renew(list(held)[:1], lease_s=lease_s)
 
 
+class CountsWhatHasEnded(Right):
+    async def figures(self) -> SagaFigures:
+        figures = await super().figures()
+        return figures._replace(live=figures.live + len(self._ended))
+
+
 class FindsEverything(Right):
     async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
         return await super().find(SagaQuery())
@@ -433,6 +452,8 @@ FAULTS = [
     (WritesOutsideTheUnit, "test_in_a_unit_a_write_is_made_when_that_is_committed"),
     (ForgetsTheMessages, "test_messages_are_sent_with_the_write"),
     (EmptiesWhatIsLeftOut, "test_what_a_write_leaves_out_stays"),
+    (KeepsAnErrorThatIsEmpty, "test_an_empty_error_is_none_any_more"),
+    (KeepsTheErrorOfWhatIsCompleted, "test_a_saga_that_a_person_has_completed_has_no_error_any_more"),
     (KeepsTheOldContext, "test_a_write_is_stored_as_a_whole"),
     (KeepsTheOldFingerprint, "test_a_write_is_stored_as_a_whole"),
     (RenewsWithEachWrite, "test_what_a_write_leaves_out_stays"),
@@ -462,6 +483,7 @@ FAULTS = [
     (TellsNothingOfWhatIsLost, "test_renew_tells_what_is_lost"),
     (CountsVersionsUpWhenRenewing, "test_all_leases_are_renewed_at_once"),
     (RenewsTheFirstAlone, "test_all_leases_are_renewed_at_once"),
+    (CountsWhatHasEnded, "test_figures_tell_how_the_sagas_do"),
     (FindsEverything, "test_sagas_are_found_by_name_status_and_how_long_they_are_due"),
     (ChangesWhateverThereIs, "test_what_has_changed_since_it_was_looked_at_is_left_as_it_is"),
     (LeavesTheDriverItsFence, "test_a_saga_that_was_changed_by_hand_is_due_and_its_driver_is_fenced_out"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.errors import InvalidOption, SagaChanged, SagaFenced, SagaNotFound
 from cqrs_core.saga.log import Branch, SagaLogEntry, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, follow
-from cqrs_core.saga.storage import SagaRecord, check_same_start
+from cqrs_core.saga.storage import SagaFigures, SagaRecord, check_same_start
 
 if TYPE_CHECKING:
     import uuid
@@ -131,6 +132,19 @@ class MemorySagaStorage:
             return ()
         return [SagaLogEntry(row.id, seq, at, *record) for seq, (at, record) in enumerate(row.history, 1)]
 
+    async def figures(self) -> SagaFigures:
+        """As :meth:`cqrs_core.saga.storage.SagaKeeper.figures`."""
+        going = self._going.values()
+        live = [row for row in going if row.standing.status.is_live]
+        due = self._due(0.0)
+        return SagaFigures(
+            suspended=sum(row.standing.status is SagaStatus.SUSPENDED for row in going),
+            live=len(live),
+            oldest_due_s=(self._clock.now() - due[0].wake_at).total_seconds() if due and due[0].wake_at else None,
+            most_claims=max((row.claims for row in live), default=0),
+            counted_to=sys.maxsize,
+        )
+
     async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.find`."""
         rows: Iterable[_Row] = self._rows.values() if query.overdue_s is None else self._due(query.overdue_s)
@@ -153,6 +167,7 @@ class MemorySagaStorage:
         row.stand(change.standing, change.step_id, now, change.log)
         row.fence += 1
         row.claims, row.owner = 0, None
+        row.error = None if row.standing.status is SagaStatus.COMPLETED else row.error
         row.context = row.context if change.context is None else change.context
         row.wake_at = now if row.standing.status.is_live else None
         self._retire(row)
@@ -211,7 +226,7 @@ class MemorySagaStorage:
         if write.fingerprint is not None:
             row.fingerprint = write.fingerprint
         if write.error is not None:
-            row.error = write.error
+            row.error = write.error or None
         if write.wake_in_s is not None:
             row.wake_at = now + timedelta(seconds=write.wake_in_s)
         if write.is_released:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cqrs_core.errors import StorageUnavailable
-from cqrs_core.observer import Metric, SafeObserver
+from cqrs_core.observer import Metric, SafeObserver, keep_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
     from cqrs_core.observer import Observer
     from cqrs_core.outbox import OutboxRecord
     from cqrs_core.outbox_keeper import OutboxKeeper, OutboxStatus
-
-logger = logging.getLogger(__name__)
 
 _MESSAGES = "{message}"
 SENT = Metric("cqrs.outbox.sent", "counter", _MESSAGES, "Messages that the broker has, by topic.")
@@ -139,20 +135,14 @@ class Figures:
 
     async def keep_telling(self, keeper: OutboxKeeper, every_s: float) -> None:
         """Tell how the outbox does, again and again, for ever; nobody is told while it cannot be reached."""
+        await keep_telling(keeper.status, self._tell, every_s=every_s, clock=self._clock)
+
+    def _tell(self, status: OutboxStatus) -> None:
         assert self._observer is not None, "somebody is told"  # noqa: S101 - for type checkers
-        while True:
-            try:
-                status = await keeper.status()
-            except StorageUnavailable:
-                pass  # the relay says so itself
-            except Exception:
-                logger.exception("The outbox could not be looked at; messages are sent all the same.")
-            else:
-                for metric, value in _gauges(status):
-                    self._observer.set(metric, value)
-                self._observer.set_each(SLOTS, {share.name: share.slots for share in status.relays}, "relay")
-                self._observer.set_each(STORAGE, status.figures, "figure")
-            await self._clock.sleep(every_s)
+        for metric, value in _gauges(status):
+            self._observer.set(metric, value)
+        self._observer.set_each(SLOTS, {share.name: share.slots for share in status.relays}, "relay")
+        self._observer.set_each(STORAGE, status.figures, "figure")
 
 
 def _gauges(status: OutboxStatus) -> Iterable[tuple[Metric, float]]:

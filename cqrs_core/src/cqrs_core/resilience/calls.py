@@ -126,10 +126,12 @@ def calls_for_fallback(rules: HandlerFallback, error: Exception, message: object
     kinds = tuple(rules.failure_exceptions)
     if not is_open and kinds and not isinstance(error, kinds) and not isinstance(reason_of(error), kinds):
         return False
-    # That a circuit is open is nothing new: the failures that opened it were told.
-    level = logging.DEBUG if is_open else logging.WARNING
-    cause = None if is_open else error
-    logger.log(level, "%r takes over for %s.", rules, type(message).__qualname__, exc_info=cause)
+    text, name = "%r takes over for %s, because of %s.", type(message).__qualname__
+    if is_open or (kinds and Exception not in kinds):
+        # Foreseen by name; and that a circuit is open is nothing new: the failures that opened it were told.
+        logger.debug(text, rules, name, type(error).__qualname__)
+    else:
+        logger.warning(text, rules, name, type(error).__qualname__, exc_info=error)
     return True
 
 

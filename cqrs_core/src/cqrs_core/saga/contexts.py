@@ -7,10 +7,11 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from cqrs_core.errors import InvalidOption
 from cqrs_core.serialization import codec_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cqrs_core.saga.steps import SagaContext
 
@@ -29,6 +30,7 @@ class ContextForm:
         Raises:
             UnsupportedType: Contexts of the class could not be read back.
         """
+        self._context_type = context_type
         self._codec = codec_for(context_type)
         self._build = build
 
@@ -55,6 +57,22 @@ class ContextForm:
             Exception: What ``build`` raises.
         """
         return self._codec.decode(written) if self._build is None else self._build(json.loads(written))
+
+    def patched(self, written: bytes, changes: Mapping[str, Any]) -> bytes:
+        """
+        Change some fields of what is *written*; all others stay as they are, those of newer versions too.
+
+        Raises:
+            InvalidOption: There is no field of such a name.
+            CodecError: What comes of it does not fit the class; ``path`` leads to the fault.
+        """
+        known = [each.name for each in fields(self._context_type)]
+        for name in changes:
+            if name not in known:
+                raise InvalidOption("context", name, f"one of the fields {', '.join(known)}")
+        changed = json.dumps({**json.loads(written), **changes}, separators=(",", ":"), ensure_ascii=False).encode()
+        self._codec.decode(changed)
+        return changed
 
     @staticmethod
     def unknown(context: SagaContext, written: bytes) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.saga.log import Done
     from cqrs_core.saga.plan import Standing
 
 
@@ -136,6 +137,16 @@ class Definition:
         """Tell whether a step that is done has to be undone if the saga turns round."""
         kinds = {step.id: step.kind for step in (*self.steps, *self.retired)}
         return kinds.get(self.current_id(step_id), StepKind.COMPENSABLE) is StepKind.COMPENSABLE
+
+    def undoes(self, done: Done) -> bool:
+        """Tell whether there is something that undoes what was done."""
+        step_id = self.current_id(done.step_id)
+        return any(
+            side.branch is done.branch
+            for step in (*self.steps, *self.retired)
+            if step.id == step_id and step.kind is StepKind.COMPENSABLE
+            for side in step.sides
+        )
 
     def cursor_after(self, done: Sequence[str]) -> int:
         """Count how many of the steps of this version are done, when those of the ids *done* are."""

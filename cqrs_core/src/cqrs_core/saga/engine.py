@@ -8,7 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency import run_shielded
-from cqrs_core.errors import CqrsError, SagaAbandoned, SagaFailed, SagaFenced, SagaSuspended
+from cqrs_core.errors import CqrsError, SagaAbandoned, SagaFailed, SagaFenced, SagaSuspended, SagaUnrunnable
+from cqrs_core.resilience import RetryPolicy
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.contexts import input_hash
 from cqrs_core.saga.execution import Executor
@@ -16,7 +17,7 @@ from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.options import SagaOptions
-from cqrs_core.saga.plan import Standing, can_turn
+from cqrs_core.saga.plan import Happened, Standing, can_turn, follow
 from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.storage import NewSaga, check_same_start
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_ERROR = "see its history."
+#: What cannot be run here is left to others for a while, who may have the version that can.
+_POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
 
 
@@ -149,7 +152,8 @@ class SagaEngine:
             SagaAbandoned: A person has given it up as it is.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
-            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
+            SagaUnrunnable: It cannot be run here: a notification of a step would be lost, as there is no publisher. It
+                was let go for others, and if that was often enough, suspended.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         run = await begin()
@@ -170,10 +174,36 @@ class SagaEngine:
         self.heartbeat.let_go(run.lease)
         await run_shielded(lambda: self._release(run))
 
+    async def give_up(
+        self, run: Run, standing: Standing, step_id: str, reason: str, *, is_patient: bool = True
+    ) -> None:
+        """
+        Leave *run*, which cannot be run here, to others for a while; if that was often enough, let it wait for people.
+
+        Args:
+            standing: Where it stands when it is left.
+            step_id: Of the step at work.
+            reason: Why it cannot be run here.
+            is_patient: Whether others may try it at all.
+
+        Raises:
+            SagaFenced: As for :meth:`stream`; so is ``SagaStorageUnavailable``.
+        """
+        delay_s = _POSTPONED.delay_after(max(run.claims, 1))
+        if run.claims >= self.options.max_claims or not is_patient:
+            logger.error("The saga %s waits for a person: %s", run.id, reason)
+            standing = follow(standing, Happened.GAVE_UP, run.saga.kinds)
+        else:
+            logger.warning("The saga %s is left to others for %.0f s: %s", run.id, delay_s, reason)
+        await self.journal.release(run, standing, step_id=step_id, delay_s=delay_s, claims=run.claims, error=reason)
+
     async def _let_go(self, run: Run, error: BaseException) -> None:
         """Leave *run* because of *error*: somebody else goes on with it; or, where nobody would, undo it."""
         standing = run.standing
         if not standing.status.is_live or isinstance(error, SagaFenced):
+            return
+        if isinstance(error, SagaUnrunnable) and error.saga_id == run.id:
+            await run_shielded(lambda: self._put_off(run, error.reason))
             return
         if isinstance(error, Exception):
             # A fault here or in the storage, and none of a step: nobody knows what was written. The lease runs out.
@@ -198,6 +228,13 @@ class SagaEngine:
                 return
             claims = run.claims if run.is_begun else max(run.claims - 1, 0)  # then this one does not count
             await self.journal.release(run, run.left(), claims=claims)
+        except CqrsError:
+            logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
+
+    async def _put_off(self, run: Run, reason: str) -> None:
+        standing = run.left()
+        try:
+            await self.give_up(run, standing, run.saga.definition.step_at_work(standing), reason)
         except CqrsError:
             logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cqrs_core.errors import CommitInDoubt, SagaFenced, SagaStorageUnavailable, StorageUnavailable
 from cqrs_core.resilience import RetryPolicy
+from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.run import with_done
 from cqrs_core.saga.storage import SagaWrite
 
@@ -98,7 +99,9 @@ class Journal:
         """
         standing, step_id = run.saga.after[run.standing.cursor]
         all_done = with_done(run.done, done)
-        return self._note(run, all_done, standing, step_id, (record,), context, envelopes, within=within)
+        # A list of sagas is to show no error of one that has got over it.
+        error = "" if run.error and standing.status is SagaStatus.COMPLETED else None
+        return self._note(run, all_done, standing, step_id, (record,), context, envelopes, error=error, within=within)
 
     async def _note(  # noqa: PLR0917 - as above
         self,
@@ -192,7 +195,7 @@ class Journal:
         if write.context is not None:
             run.kept = write.context
         if write.error is not None:
-            run.error = write.error
+            run.error = write.error or None
 
     async def was_written(self, run: Run) -> bool:
         """

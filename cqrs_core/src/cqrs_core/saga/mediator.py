@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
+    from cqrs_core.observer import Observer
     from cqrs_core.saga.definition import Saga
     from cqrs_core.saga.options import SagaOptions
     from cqrs_core.saga.run import Run
@@ -181,13 +182,15 @@ class SagaMediator:
             raise InvalidOption("saga", saga, "a saga that is bound")
         return self._engine.stream(lambda: self._recovery.take(runnable, saga_id))
 
-    def worker(self, *, stop_deadline_s: float = 30.0) -> SagaRecoveryWorker:
+    def worker(self, *, stop_deadline_s: float = 30.0, observer: Observer | None = None) -> SagaRecoveryWorker:
         """Make what drives the sagas that are due; to be called when the mediator is wired."""
         from cqrs_core.saga.worker import SagaRecoveryWorker  # noqa: PLC0415 - only who runs one pays for it
 
         self._check_wired()
         sagas = {saga.definition.name: saga for saga in self._sagas.values()}
-        return SagaRecoveryWorker(self._engine, sagas, stop_deadline_s=stop_deadline_s, bell=self.bell)
+        return SagaRecoveryWorker(
+            self._engine, sagas, stop_deadline_s=stop_deadline_s, bell=self.bell, observer=observer
+        )
 
     def wire(self) -> list[CqrsError]:
         """Get ready, and tell everything that is wrong: errors, none of them raised."""

@@ -18,7 +18,9 @@ class SagaOptions:
             step: while the process lives, it is renewed.
         poll_s: Seconds between two looks for sagas that are due, a fifth more or less.
         max_concurrent: How many sagas a worker drives at the same time.
-        max_claims: How often a saga is taken over without a step getting done, before it is suspended.
+        max_claims: How often a saga is taken over without a step getting done, before it is suspended. The last time,
+            its worker has nothing else at work until a step is done: if that process dies as well, it was this saga
+            and none beside it. With 1, there is no such time.
         orphans_after_s: Seconds that a saga may have been due whose name no worker knows, before it is suspended.
 
     Raises:

@@ -9,12 +9,12 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.errors import InvalidOption, SagaNotClaimable, SagaNotFound, SagaUnrunnable
 from cqrs_core.maps import EventMap
-from cqrs_core.resilience import RetryPolicy
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.engine import SagaEngine, raise_stored
+from cqrs_core.saga.fitting import fit_of
 from cqrs_core.saga.leases import Lease
-from cqrs_core.saga.log import Branch, SagaStatus, acted, still_done
+from cqrs_core.saga.log import SagaStatus, still_done
 from cqrs_core.saga.plan import Happened, follow
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.run import Run, error_text
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: A saga that kills its workers must not do so for ever.
-_OFTEN = "it was claimed {} times without a step getting done: as a rule, the step"
-#: What cannot be run here is left to others for a while, who may have the version that can.
-_POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
+_OFTEN = "it was claimed {} times without a step getting done{}: as a rule, the step {!r} ends its process."
+_ALONE = ", and a worker has nothing else at work beside one that was claimed {} times"
 
 
 class Recovery:
@@ -116,10 +115,12 @@ class Recovery:
         run.error = record.error
         try:
             if record.claims > self._max_claims:
-                raise SagaUnrunnable(record.id, f"{_OFTEN.format(record.claims)} {record.step_id!r} ends its process.")
+                alone = _ALONE.format(self._max_claims) if self._max_claims > 1 else ""
+                raise SagaUnrunnable(record.id, _OFTEN.format(record.claims, alone, record.step_id))
             await self._fit(run, record)
         except SagaUnrunnable as error:
-            await self._give_up(run, record, error.reason)
+            standing = follow(record.standing, Happened.LEFT, saga.kinds)
+            await self._engine.give_up(run, standing, record.step_id, error.reason, is_patient=self._is_patient)
             raise
         self._engine.heartbeat.hold(lease)
         return run
@@ -143,20 +144,6 @@ class Recovery:
         if problem is not None:
             raise SagaUnrunnable(record.id, problem)
 
-    async def _give_up(self, run: Run, record: SagaRecord, reason: str) -> None:
-        """Let others try it, after a while; if that was often enough, let it wait for a person."""
-        standing = follow(record.standing, Happened.LEFT, run.saga.kinds)
-        delay_s = _POSTPONED.delay_after(record.claims)
-        if record.claims >= self._max_claims or not self._is_patient:
-            logger.error("The saga %s waits for a person: %s", record.id, reason)
-            standing = follow(standing, Happened.GAVE_UP, run.saga.kinds)
-        else:
-            logger.warning("The saga %s is left to others for %.0f s: %s", record.id, delay_s, reason)
-        journal = self._engine.journal
-        await journal.release(
-            run, standing, step_id=record.step_id, delay_s=delay_s, claims=record.claims, error=reason
-        )
-
     async def suspend_orphan(self, record: SagaRecord) -> None:
         """Let a saga wait for a person that was claimed, and whose name nobody has been running for long."""
         standing = follow(follow(record.standing, Happened.LEFT, ()), Happened.GAVE_UP, ())
@@ -177,19 +164,12 @@ def _undo_problem(run: Run, record: SagaRecord) -> str | None:
 
 def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry]) -> str | None:
     """Take a saga over that another version of its class has begun, or tell why that cannot be."""
-    saga, definition = run.saga, run.saga.definition
-    done = acted(history)
+    definition = run.saga.definition
     # The claim has counted one attempt: if there was another before, the step at work may have been begun.
-    problem = definition.misfit(done, record.step_id if record.attempt > 1 else None)
-    if problem is not None:
-        return f"its definition has changed: {problem}."
-    cursor = definition.cursor_after(done)
-    if cursor == len(saga.steps):
-        return f"its definition has changed: it has done all that {definition.name} has to do."
-    lost = [done.step_id for done in run.done if definition.must_be_undone(done.step_id) and saga.undoing(done) is None]
-    if lost or (record.branch is not Branch.PRIMARY and saga.steps[cursor].fallback is None):
-        return f"its definition has changed: the fallback of {', '.join(lost) or record.step_id} is gone."
-    run.standing = run.standing._replace(cursor=cursor)
+    fit = fit_of(definition, record, history, may_be_begun=record.attempt > 1)
+    if fit.problem is not None:
+        return f"its definition has changed: {fit.problem}."
+    run.standing = run.standing._replace(cursor=fit.cursor)
     run.fingerprint = definition.fingerprint
     return None
 

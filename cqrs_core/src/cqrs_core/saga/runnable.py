@@ -135,7 +135,8 @@ class RunnableSagas:
             for side in step.sides:
                 yield from self._source.admit(side.handler)
                 if side.is_transactional and not self._units.are_used:
-                    yield InvalidOption("transactional", True, "left out: there is no storage with units of work")
+                    option = f"{side.handler.__name__}.transactional"
+                    yield InvalidOption(option, True, "left out: there is no storage with units of work")
             if step.rules is not None:
                 yield from self._guards.problems(Policies(rules=step.rules))
         try:

@@ -10,7 +10,7 @@ from cqrs_core.saga.plan import Standing
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from cqrs_core.envelope import Envelope
@@ -65,7 +65,7 @@ class SagaRecord:
         owner: Who has it; ``None``: nobody.
         wake_at: When anybody may take it, in UTC, aware, by the clock of the storage; ``None``: nobody may.
         claims: How often it was claimed since a step was last done.
-        error: What went wrong last, as text.
+        error: What went wrong last, as text; ``None``: nothing did, or it is completed all the same.
         created_at: When it was started, in UTC, aware.
         updated_at: When it was last written.
     """
@@ -109,7 +109,7 @@ class SagaWrite(NamedTuple):
         log: What was done, to be added to its history in this order.
         context: What to set it to; ``None``: it stays.
         fingerprint: As *context*.
-        error: As *context*.
+        error: As *context*; empty: there is none any more.
         wake_in_s: In how many seconds anybody may take it; ``None``: that stays. Of a status that is not live, nobody
             ever may, and nobody has it.
         is_released: Whether nobody has it from now on.
@@ -276,7 +276,7 @@ class SagaQuery(NamedTuple):
 
 class SagaChange(NamedTuple):
     """
-    What a person has decided about a saga.
+    What a person has decided about a saga. One that is ``COMPLETED`` by it has no error any more.
 
     Attributes:
         saga_id: Which saga.
@@ -295,8 +295,33 @@ class SagaChange(NamedTuple):
     context: bytes | None = None
 
 
-class SagaKeeper(Protocol):
-    """What a storage of sagas also does: for those who look after them."""
+class SagaFigures(NamedTuple):
+    """
+    How the sagas of a storage do. None is counted beyond *counted_to*, so that it takes no time when there are many.
+
+    Attributes:
+        suspended: How many wait for a person.
+        live: How many are under way.
+        oldest_due_s: For how many seconds the one that has been due for longest has been; ``None``: none is due. Much
+            more than a worker's pause, and there are too few workers, or none.
+        most_claims: The most that one of those under way was claimed since it last got on. More than one or two, and
+            drivers die of it, or hold the event loop for longer than the lease.
+        counted_to: How many were counted at most.
+    """
+
+    suspended: int
+    live: int
+    oldest_due_s: float | None
+    most_claims: int
+    counted_to: int
+
+
+class SagaKeeper(SagaStorage, Protocol):
+    """A storage of sagas in which people can look after them."""
+
+    async def figures(self) -> SagaFigures:
+        """Tell how they do."""
+        ...
 
     async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
         """Look for sagas, without taking them."""
@@ -317,6 +342,11 @@ class SagaKeeper(Protocol):
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         """Forget sagas that ended so long ago, at most *limit*, with their histories; tells how many."""
         ...
+
+
+def missing_keeper_methods(thing: object) -> list[str]:
+    """List what *thing* lacks of a :class:`SagaKeeper`."""
+    return [*missing_saga_methods(thing), *_missing(thing, ("figures", "find", "change", "purge"))]
 
 
 def check_same_start(existing: SagaRecord, new: NewSaga) -> None:
@@ -348,6 +378,8 @@ def sagas_of(storage: Storage) -> SagaStorage:
 def missing_saga_methods(thing: object) -> list[str]:
     """List what *thing* lacks of a :class:`SagaStorage`; whether it does what those promise, only the suite tells."""
     facts = [name for name in ("is_durable", "has_outbox") if not hasattr(thing, name)]
-    methods = ("start", "write", "claim", "renew", "load", "get_step_history")
-    lacking = [name for name in methods if isinstance(thing, type) or not callable(getattr(thing, name, None))]
-    return [*facts, *lacking]
+    return [*facts, *_missing(thing, ("start", "write", "claim", "renew", "load", "get_step_history"))]
+
+
+def _missing(thing: object, methods: Iterable[str]) -> list[str]:
+    return [name for name in methods if isinstance(thing, type) or not callable(getattr(thing, name, None))]

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cqrs_core.bell import Bell
 from cqrs_core.concurrency import open_task_group
 from cqrs_core.errors import SagaFenced, SagaUnrunnable, StorageUnavailable
 from cqrs_core.resilience import OUTAGE, RetryPolicy
+from cqrs_core.saga.figures import WorkerFigures
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.recovery import Recovery
-from cqrs_core.saga.storage import SagaClaim
+from cqrs_core.saga.storage import SagaClaim, missing_keeper_methods
 
 if TYPE_CHECKING:
+    import uuid
     from collections import Counter
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from cqrs_core.concurrency import Gate, TaskGroup
+    from cqrs_core.observer import Observer
     from cqrs_core.saga.engine import SagaEngine
     from cqrs_core.saga.run import Run
     from cqrs_core.saga.runnable import RunnableSaga
@@ -33,12 +37,7 @@ _ORPHANS_EVERY_S = 60.0
 
 
 class SagaRecoveryWorker:
-    """
-    Drives sagas that are due, of the names that it knows. Any number of workers share them; each saga has one driver.
-
-    Attributes:
-        counts: How many were ``claimed``, ``completed``, ``failed``, ``suspended`` and ``left``.
-    """
+    """Drives sagas that are due, of the names that it knows; of any number of workers, one drives each saga."""
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class SagaRecoveryWorker:
         *,
         stop_deadline_s: float = 30.0,
         bell: Bell | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """
         Get ready; nothing is claimed yet.
@@ -56,10 +56,9 @@ class SagaRecoveryWorker:
             sagas: Those that can be run, by their names.
             stop_deadline_s: Seconds that steps under way have to end in when the worker stops.
             bell: Rung by those who have made a saga due in this process.
+            observer: Told the figures of :data:`cqrs_core.saga.figures.METRICS`.
         """
-        from collections import Counter  # noqa: PLC0415 - only who has sagas needs it
-
-        self.counts: Counter[str] = Counter()
+        self._figures = WorkerFigures(observer, engine.clock)
         self._engine = engine
         self._sagas = sagas
         self._options = engine.options
@@ -67,10 +66,18 @@ class SagaRecoveryWorker:
         self._bell = bell or Bell()
         self._recovery = Recovery(engine)
         self._driven = 0
+        #: May end the process, so that nothing else is to be at work when they are driven. They are not held meanwhile:
+        #: what ends it before their turn has come is not counted against them.
+        self._suspects: deque[uuid.UUID] = deque()
         self._orphans_at = -math.inf
         longest = 1.2 * self._options.poll_s
         # A fifth more or less: workers that were started together do not come together for ever.
         self._pause = RetryPolicy(delay_s=longest, max_delay_s=longest, jitter=1 / 3)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many were ``claimed``, ``completed``, ``failed``, ``suspended`` and ``left``."""
+        return self._figures.counts
 
     async def run(self, stopping: Gate) -> None:
         """
@@ -85,6 +92,9 @@ class SagaRecoveryWorker:
         try:
             async with open_task_group() as tasks:
                 tasks.start(partial(self._stop, stopping, tasks.cancel))
+                storage: Any = self._engine.storage
+                if self._figures.are_observed and not missing_keeper_methods(storage):
+                    tasks.start(partial(self._figures.keep_telling, storage))
                 await self._work(stopping, tasks)
                 while self._driven:
                     await self._bell.wait(self._options.poll_s, self._engine.clock)
@@ -114,11 +124,14 @@ class SagaRecoveryWorker:
         while not stopping.is_open:
             free = left = self._options.max_concurrent - self._driven
             try:
+                if self._suspects:
+                    await self._drive_suspect(stopping)
+                    continue
                 # What is claimed is begun before anything else may fail: nobody else can take it.
                 if left:
-                    left -= self._start(await self._claim_overdue(), stopping, tasks)
+                    left -= await self._start(await self._claim_overdue(), stopping, tasks)
                 if left:
-                    left -= self._start(await self._claim(left), stopping, tasks)
+                    left -= await self._start(await self._claim(left), stopping, tasks)
             except StorageUnavailable as error:
                 failures += 1
                 delay_s = OUTAGE.delay_after(failures)
@@ -126,23 +139,49 @@ class SagaRecoveryWorker:
                 await self._bell.wait(delay_s, self._engine.clock)
                 continue
             failures = 0
-            if left or not free:
+            if (left or not free) and not self._suspects:
                 await self._bell.wait(self._pause.delay_after(1), self._engine.clock)
 
-    def _start(self, claimed: Sequence[tuple[SagaRecord, float]], stopping: Gate, tasks: TaskGroup) -> int:
-        """Begin to drive what was claimed; tells how many those are."""
+    async def _start(self, claimed: Sequence[tuple[SagaRecord, float]], stopping: Gate, tasks: TaskGroup) -> int:
+        """Begin to drive what was claimed, but for what is to be driven alone; tells how many those are."""
+        # First, and then begin: each of the others may end the process, and these would be counted.
         for record, asked_at in claimed:
-            self._driven += 1
-            tasks.start(partial(self._drive_and_count, record, asked_at, stopping))
+            if self._is_suspect(record):
+                await self._put_back(record, asked_at)
+        for record, asked_at in claimed:
+            if not self._is_suspect(record):
+                self._driven += 1
+                tasks.start(partial(self._drive_and_count, record, asked_at, stopping))
         return len(claimed)
 
-    async def _claim(self, limit: int) -> list[tuple[SagaRecord, float]]:
+    def _is_suspect(self, record: SagaRecord) -> bool:
+        """Tell whether it was claimed so often without getting on that it may be what ends the processes."""
+        return record.claims >= max(self._options.max_claims, 2)  # a first claim says nothing against it
+
+    async def _put_back(self, record: SagaRecord, asked_at: float) -> None:
+        """Leave a suspect as it was, for its turn."""
+        run = await self._resume(record, asked_at)
+        if run is not None:
+            await self._leave(run, record)
+            self._suspects.append(record.id)
+
+    async def _drive_suspect(self, stopping: Gate) -> None:
+        """Drive the next suspect, until a step of it is done, if nothing else is at work; or wait for that."""
+        if self._driven:
+            await self._bell.wait(self._options.poll_s, self._engine.clock)
+            return
+        for record, asked_at in await self._claim(1, self._suspects.popleft()):  # unless another worker was faster
+            self._driven += 1
+            await self._drive_and_count(record, asked_at, stopping, is_alone=True)
+
+    async def _claim(self, limit: int, saga_id: uuid.UUID | None = None) -> list[tuple[SagaRecord, float]]:
         engine = self._engine
         asked_at = engine.clock.monotonic()
         claimed = await engine.storage.claim(
-            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas))
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas), saga_id)
         )
-        self.counts["claimed"] += len(claimed)
+        for record in claimed:
+            self._figures.count("claimed", record.name)
         return [(record, asked_at) for record in claimed]
 
     async def _claim_overdue(self) -> list[tuple[SagaRecord, float]]:
@@ -154,11 +193,13 @@ class SagaRecoveryWorker:
         overdue = await engine.storage.claim(
             SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, overdue_s=self._options.orphans_after_s)
         )
-        known = [(record, now) for record in overdue if record.name in self._sagas]
-        self.counts["claimed"] += len(known)
+        known: list[tuple[SagaRecord, float]] = []
         for record in overdue:
             self._orphans_at = now  # there may be more
-            if record.name not in self._sagas:
+            if record.name in self._sagas:
+                self._figures.count("claimed", record.name)
+                known.append((record, now))
+            else:
                 await self._suspend_orphan(record)
         return known
 
@@ -168,40 +209,54 @@ class SagaRecoveryWorker:
         except SagaFenced as error:
             logger.warning("A saga of an unknown name was not suspended: %s", error)
         else:
-            self.counts["suspended"] += 1
+            self._figures.count("suspended", record.name)
 
-    async def _drive_and_count(self, record: SagaRecord, asked_at: float, stopping: Gate) -> None:
+    async def _drive_and_count(
+        self, record: SagaRecord, asked_at: float, stopping: Gate, *, is_alone: bool = False
+    ) -> None:
         try:
-            await self._drive(record, asked_at, stopping)
+            await self._drive(record, asked_at, stopping, is_alone=is_alone)
         finally:
             self._driven -= 1
             self._bell.ring()  # there is room for another
 
-    async def _drive(self, record: SagaRecord, asked_at: float, stopping: Gate | None) -> None:
+    async def _resume(self, record: SagaRecord, asked_at: float) -> Run | None:
+        """Make a saga that was claimed ready to be driven, if it can be."""
         try:
-            run = await self._recovery.resume(self._sagas[record.name], record, asked_at)
+            return await self._recovery.resume(self._sagas[record.name], record, asked_at)
         except SagaUnrunnable:
-            self.counts["left"] += 1  # said already
-            return
+            self._figures.count("left", record.name)  # said already
         except (SagaFenced, StorageUnavailable) as error:
             logger.warning("A saga that was claimed is left until its lease runs out: %s", error)
+        return None
+
+    async def _leave(self, run: Run, record: SagaRecord) -> None:
+        await self._engine.leave(run)
+        self._figures.count("left", record.name)
+
+    async def _drive(
+        self, record: SagaRecord, asked_at: float, stopping: Gate | None, *, is_alone: bool = False
+    ) -> None:
+        run = await self._resume(record, asked_at)
+        if run is None:
             return
         if stopping is not None and stopping.is_open:
-            await self._engine.leave(run)
-            self.counts["left"] += 1
+            await self._leave(run, record)
             return
         try:
             async with aclosing(self._engine.stream(_giving(run))) as results:
                 async for _ in results:
-                    if stopping is not None and stopping.is_open:
-                        break
+                    if is_alone or (stopping is not None and stopping.is_open):
+                        break  # the rest it does among others
         except Exception as error:  # noqa: BLE001 - what became of the saga tells how bad it is
             self._tell(run, error)
-        self.counts[_COUNTED.get(run.standing.status, "left")] += 1
+        self._figures.count(_COUNTED.get(run.standing.status, "left"), record.name)
 
     @staticmethod
     def _tell(run: Run, error: Exception) -> None:
         about = {"saga_id": str(run.id)}
+        if isinstance(error, SagaUnrunnable) and error.saga_id == run.id:
+            return  # said already
         if run.standing.status is SagaStatus.FAILED:
             logger.debug("A saga has failed, and is undone: %s", type(error).__qualname__, extra=about)
         elif run.standing.status is SagaStatus.SUSPENDED:

@@ -111,8 +111,7 @@ class Line:
         if self._own is None:
             self._own = own_engine(self._engine)
         try:
-            self._connection = await open_connection(self._own)
-            self._connection = connection = await self._connection.execution_options(isolation_level="AUTOCOMMIT")
+            self._connection = connection = await open_connection(self._own, "AUTOCOMMIT")
             await connection.run_sync(self._prepare)
         except BaseException as error:
             await run_shielded(self._drop)

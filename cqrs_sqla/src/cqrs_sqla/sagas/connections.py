@@ -104,9 +104,8 @@ class Connections:
         Raises:
             StorageUnavailable: It may have been done.
         """
-        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT") if only_reads else self._engine
         try:
-            connection = await open_connection(engine)
+            connection = await open_connection(self._engine, "AUTOCOMMIT" if only_reads else None)
         except Exception as error:  # each driver has errors of its own
             raise StorageUnavailable(self._name, told_by(error)) from error
         try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from cqrs_core.errors import SagaChanged, SagaNotFound
 from cqrs_core.saga.log import SagaStatus
-from cqrs_sqla.moments import now_on, statement_time
+from cqrs_core.saga.storage import SagaFigures
+from cqrs_sqla.moments import as_utc, now_on, statement_time
 from cqrs_sqla.relaying.dialects import later, seconds
 from cqrs_sqla.sagas.records import load, record_of, saga_columns, step_rows
 
@@ -19,7 +21,28 @@ if TYPE_CHECKING:
     from cqrs_core.saga.storage import SagaChange, SagaQuery, SagaRecord
     from cqrs_sqla.tables import Tables
 
+#: How many are counted at most: of more, nobody needs the number.
+COUNT_TO = 10_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _ENDED = [status.value for status in SagaStatus if status.is_ended]
+
+
+def figures(connection: sa.Connection, tables: Tables) -> SagaFigures:
+    """Tell how they do: what is read of each is in an index, but for the claims of those that are under way."""
+    saga, dialect = tables.saga.c, connection.dialect
+    is_stuck = (saga.status == SagaStatus.SUSPENDED.value, saga.rested_at.is_not(None))
+    stuck = sa.select(saga.id).where(*is_stuck).limit(COUNT_TO).subquery()
+    live = sa.select(saga.claims).where(saga.wake_at.is_not(None)).limit(COUNT_TO).subquery()
+    oldest = sa.select(saga.wake_at, now_on(dialect)).where(saga.wake_at.is_not(None)).order_by(saga.wake_at).limit(1)
+    due_at, now = map(as_utc, connection.execute(oldest).first() or (_EPOCH, _EPOCH))
+    count, most = connection.execute(sa.select(sa.func.count(), sa.func.max(live.c.claims))).one()
+    return SagaFigures(
+        suspended=connection.scalars(sa.select(sa.func.count()).select_from(stuck)).one(),
+        live=count,
+        oldest_due_s=(now - due_at).total_seconds() if due_at < now else None,
+        most_claims=most or 0,
+        counted_to=COUNT_TO,
+    )
 
 
 def find(connection: sa.Connection, tables: Tables, query: SagaQuery) -> Sequence[SagaRecord]:
@@ -61,6 +84,8 @@ def change(connection: sa.Connection, tables: Tables, change: SagaChange, contex
     }
     if context is not None:
         values["context"] = context
+    if standing.status is SagaStatus.COMPLETED:
+        values["error"] = None
     deciding = sa.update(tables.saga).where(saga.id == change.saga_id, saga.version == change.version).values(values)
     if not connection.execute(deciding).rowcount:
         if load(connection, tables, change.saga_id) is None:

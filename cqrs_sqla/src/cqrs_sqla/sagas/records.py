@@ -185,7 +185,7 @@ def record_of(row: sa.Row[Any]) -> SagaRecord:
         owner=row.owner,
         wake_at=None if row.wake_at is None else as_utc(row.wake_at),
         claims=row.claims,
-        error=row.error,
+        error=row.error or None,
         created_at=as_utc(row.created_at),
         updated_at=as_utc(row.updated_at),
     )

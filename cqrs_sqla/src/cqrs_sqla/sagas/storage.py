@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from cqrs_core.saga.log import SagaLogEntry
-    from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaRecord, SagaWrite
+    from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaFigures, SagaQuery, SagaRecord, SagaWrite
     from cqrs_core.unit_of_work import UnitOfWork
     from cqrs_sqla.rows import Form
     from cqrs_sqla.sagas.records import Checkpoint
@@ -181,6 +181,17 @@ class SqlAlchemySagaStorage:
         return await self._connections.read(lambda connection: history(connection, self._tables, saga_id))
 
     # What people ask --------------------------------------------------------------------------------------------------
+
+    async def figures(self) -> SagaFigures:
+        """
+        Tell how the sagas do; none is counted beyond 10,000.
+
+        Raises:
+            StorageUnavailable: They cannot be read.
+        """
+        return await self._connections.by_hand(
+            lambda connection: keeping.figures(connection, self._tables), only_reads=True
+        )
 
     async def find(self, query: SagaQuery) -> Sequence[SagaRecord]:
         """

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.envelope import ID
 from cqrs_core.memory import MemoryStorage
+from cqrs_core.memory.inbox import MemoryInbox
+from cqrs_core.testing.exploring.effects import MortalUnit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -61,12 +63,17 @@ class Backstage(Protocol):
         """Let time pass for the storage, too."""
         ...
 
+    def unit_of_work(self) -> MortalUnit:
+        """Make a unit of work of the storage, if it is in memory."""
+        ...
+
 
 class _Memory:
     """A storage in memory, for one play, whose time is that of the play."""
 
     def __init__(self, clock: Clock) -> None:
         self._memory = MemoryStorage(clock=clock)
+        self._inbox = MemoryInbox(clock)
         self.sagas: SagaStorage = self._memory.sagas
         self.saga_id = uuid.UUID(int=_FIRST)
 
@@ -75,6 +82,9 @@ class _Memory:
 
     async def pass_time(self, seconds: float) -> None:
         """Do nothing: there is one clock."""
+
+    def unit_of_work(self) -> MortalUnit:
+        return MortalUnit(self._memory.outbox, self._inbox)
 
 
 class _Given:
@@ -90,6 +100,9 @@ class _Given:
 
     async def pass_time(self, seconds: float) -> None:
         await self._given.pass_time(self.sagas, seconds)
+
+    def unit_of_work(self) -> MortalUnit:
+        raise NotImplementedError("explore() has refused steps that need one")
 
 
 class Backstages:

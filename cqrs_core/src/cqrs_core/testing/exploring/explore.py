@@ -15,7 +15,7 @@ from cqrs_core.saga.plan import StepKind
 from cqrs_core.testing.exploring.backstage import open_backstages
 from cqrs_core.testing.exploring.ledger import SideId
 from cqrs_core.testing.exploring.schedule import MODES, Exploration, ExplorationFailed, Played, Schedule
-from cqrs_core.testing.exploring.stage import Stage
+from cqrs_core.testing.exploring.stage import Stage, transactional_sides
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
@@ -55,11 +55,13 @@ def explore(
         context: Makes the context, anew for each play.
         world: Makes what the steps work with, anew for each play: a container, or an object with a ``container``.
         events: Binds handlers of events.
-        check: Is given the world and what came of a play, and raises ``AssertionError`` if something is wrong.
+        check: Is given the world and what came of a play, and raises ``AssertionError`` if something is wrong; it may
+            be ``async``.
         modes: What is tried, at each point in turn: ``"crash"``, the process dies; ``"double_crash"``, so does the one
             that recovers; ``"zombie"``, it stands still until others have driven the saga to its end; ``"cancel"``, its
             driver is cancelled; ``"lost_answer"``, a write is made and its answer is lost. And of a whole play:
-            ``"repeat"``, every call of a handler is made twice; ``"none"``, nothing but the faults.
+            ``"repeat"``, every call of a handler is made twice, but for acts that are ``transactional``, which are done
+            once; ``"none"``, nothing but the faults.
         faults: Which calls fail, and how, each dict in plays of its own; every call, in every way, unless given. Calls
             are named as in a :class:`Schedule`; without any dict, nothing fails.
         schedules: Plays these, and nothing else.
@@ -67,14 +69,14 @@ def explore(
         refuses_late_acts: Whether services refuse an act whose undo they have seen. Without that, a worker that stood
             still in the middle of an act can still take effect when all is undone: no engine can call that back.
         storage: Where the sagas are kept, for authors of storages: an object of their class of checks, say. In memory
-            unless given.
+            unless given; there alone, steps may be ``transactional``.
 
     Returns:
         What was played. Of *schedules*, it tells whose points the saga does not come to: ``unreached``.
 
     Raises:
-        InvalidOption: *modes* or *schedules* are empty or unknown, *faults* name what is no call of the saga, or
-            *world* makes something that neither is a container nor has one.
+        InvalidOption: *modes* or *schedules* are empty or unknown, *faults* name what is no call of the saga,
+            *world* makes something that neither is a container nor has one, or *storage* cannot play the steps.
         ExplorationFailed: A promise was broken. It tells the shortest schedule that does, as a test to paste.
         InvalidSaga: The saga cannot work as it is written.
         WiringError: It cannot be put together with this world.
@@ -82,6 +84,7 @@ def explore(
     definition = definition_of(saga)
     chosen = list(_each_fault(definition)) if faults is None else faults
     _refuse_what_says_nothing(modes, schedules)
+    _refuse_what_cannot_play(storage, definition)
     for fault in chosen if schedules is None else [schedule.faults for schedule in schedules]:
         _refuse_unknown_calls(fault, definition)
     stage = Stage(
@@ -188,6 +191,11 @@ def _refuse_what_says_nothing(modes: Collection[Mode], schedules: Sequence[Sched
         raise InvalidOption("modes", modes, f"some of {', '.join(MODES)}")
     if schedules is not None and not schedules:
         raise InvalidOption("schedules", schedules, "one at least, or None for all there are")
+
+
+def _refuse_what_cannot_play(storage: ExploredStorage | None, definition: Definition) -> None:
+    if storage is not None and transactional_sides(definition):
+        raise InvalidOption("storage", storage, "left out: a saga with transactional steps is played in memory")
 
 
 def _refuse_unknown_calls(faults: Mapping[str, Fault], definition: Definition) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,21 +11,23 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.concurrency import open_cancel_scope, open_task_group
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.envelope import ID
-from cqrs_core.errors import CqrsError, InvalidOption, SagaChanged, SagaNotFound
+from cqrs_core.errors import CqrsError, InvalidOption, SagaChanged, SagaNotFound, WiringError
 from cqrs_core.maps import EventMap
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.administration import SagaAdministration
 from cqrs_core.saga.engine import SagaEngine
 from cqrs_core.saga.leases import Heartbeat, Lease
-from cqrs_core.saga.log import SagaAction, SagaStepStatus
+from cqrs_core.saga.log import SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.run import Run
 from cqrs_core.saga.runnable import RunnableSagas
+from cqrs_core.saga.storage import missing_keeper_methods
 from cqrs_core.testing.clock import VirtualClock
 from cqrs_core.testing.exploring.backstage import Backstages
+from cqrs_core.testing.exploring.effects import Effect, StageStorage, taking_effect
 from cqrs_core.testing.exploring.incarnation import Died, Incarnation, MortalStorage, living
 from cqrs_core.testing.exploring.ledger import Ledger, SideId
 from cqrs_core.testing.exploring.schedule import Played
@@ -34,12 +37,14 @@ from cqrs_core.wiring import HandlerSource, wire
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.attempt import Attempt
     from cqrs_core.saga.current import CurrentStep
     from cqrs_core.saga.definition import Definition, Side, StepDefinition
     from cqrs_core.saga.runnable import RunnableSaga, RunnableSide
     from cqrs_core.saga.steps import SagaContext
+    from cqrs_core.testing.exploring.effects import MortalUnit
     from cqrs_core.testing.exploring.schedule import Schedule
 
 #: How often workers look for the saga: more often than anything that goes wrong here needs it.
@@ -106,7 +111,9 @@ class Stage:
         played = await play.judge()
         if self._check is not None and played.was_reached:
             try:
-                self._check(world, played)
+                answer = self._check(world, played)
+                if inspect.isawaitable(answer):
+                    await answer
             except AssertionError as error:
                 played.violations.append(f"check: {error}")
         return played
@@ -120,11 +127,35 @@ class Stage:
             self._events(event_map)
         emitter = EventEmitter(event_map, source)
         wire(emitter)
-        watched = _Watched(self._call, source, emitter, Units(source), Guards(clock=clock))
+        watched = _Watched(self._call, source, emitter, self._units(source), Guards(clock=clock))
         return watched.make(self._definition)
+
+    def _units(self, source: HandlerSource) -> Units:
+        """Give the attempts units of work if there is a step that needs them."""
+        if not transactional_sides(self._definition):
+            return Units(source)
+        units = Units(source, storage=StageStorage(self._make_unit), write=self._write)
+        problems = units.wire()
+        if problems:
+            raise WiringError(problems)
+        return units
+
+    # Of the play at hand, which there is only later.
+
+    def _make_unit(self) -> MortalUnit:
+        return self._play.unit_of_work()
+
+    def _write(self, event: Event) -> Sequence[Envelope]:
+        return self._play.written(event)
 
     async def _call(self, *given: Any) -> Any:  # noqa: ANN401 - as it is there
         return await self._play.call(*given)
+
+
+def transactional_sides(definition: Definition) -> frozenset[SideId]:
+    """Tell which sides of steps are one transaction with the record that they are done."""
+    steps = (*definition.steps, *definition.retired)
+    return frozenset(SideId(step.id, side.branch) for step in steps for side in step.sides if side.is_transactional)
 
 
 def container_of(world: Any) -> Any:  # noqa: ANN401 - whatever the program has
@@ -165,6 +196,7 @@ class _Play:
         self._backstage = backstages.new(self._clock)
         self._sagas, self._id = self._backstage.sagas, self._backstage.saga_id
         self._ledger = Ledger(saga.definition)
+        self._transactional = transactional_sides(saga.definition)
         self._storage = MortalStorage(self._sagas, is_durable=schedule.is_durable, on_write=self._ledger.written)
         self._played = Played(schedule, self._id)
         self._calls: Counter[str] = Counter()
@@ -201,6 +233,14 @@ class _Play:
             schedule.mode != "double_crash" or (second is not None and second.was_reached)
         )
 
+    def unit_of_work(self) -> MortalUnit:
+        """Make a unit of work of the storage of this play."""
+        return self._backstage.unit_of_work()
+
+    def written(self, event: Event) -> Sequence[Envelope]:
+        """Write an event for other processes."""
+        return self._outgoing.envelopes(event)
+
     def _engine(self) -> SagaEngine:
         heart = _StillHeart(self._storage, lease_s=_LEASE_S, clock=self._clock)
         publishing = Publishing(None, self._outgoing.envelopes)
@@ -208,9 +248,16 @@ class _Play:
 
     async def _decide(self, trace: list[str]) -> None:
         """Let a person have the saga undone, if there is a way back."""
-        administration = SagaAdministration(self._sagas, [self._saga.definition.saga])
+        keeper: Any = self._sagas
+        if missing_keeper_methods(keeper):
+            trace.append("a person cannot have it undone: nobody looks after the sagas of this storage")
+            return
+        administration = SagaAdministration(keeper, [self._saga.definition.saga])
+        record = await self._sagas.load(self._id)
+        is_stuck = record is not None and record.status is SagaStatus.SUSPENDED
+        undo = administration.compensate if is_stuck else administration.cancel
         try:
-            await administration.undo(self._id, actor="somebody", reason="it was called off")
+            await undo(self._id, actor="somebody", reason="it was called off")
         except (SagaChanged, SagaNotFound) as error:
             trace.append(f"a person cannot have it undone: {error}")
         else:
@@ -271,22 +318,42 @@ class _Play:
             raise Down(f"{label} does not work")
         if is_act and self._refuses_late_acts and self._ledger.refuses(side):
             raise Refused(f"{label} comes after it was undone")
-        outcome = await self._called(attempt, context, current)
-        if is_act:
-            self._ledger.done(side, is_late=not self._refuses_late_acts)
-        else:
-            self._ledger.undone(side)
-        ids = frozenset(envelope.headers[ID] for event in outcome[1] for envelope in self._outgoing.envelopes(event))
-        self._emitted[side, current.action.value].append(ids)
+        is_once = is_act and side in self._transactional
+        take = (
+            partial(self._ledger.done, side, is_late=not self._refuses_late_acts)
+            if is_act
+            else partial(self._ledger.undone, side)
+        )
+        effect = Effect(
+            current, take, partial(self._tell, side, current.action), is_answer_lost=is_once and fault == "lost"
+        )
+        token = taking_effect.set(effect)
+        try:
+            outcome = await self._called(attempt, context, current, is_once=is_once)
+        finally:
+            taking_effect.reset(token)
+        effect.returned(outcome[1])
         await life.point(f"{label} has taken effect")
         if fault == "lost":
             current.has_returned = False  # for the engine, the handler itself has raised
             raise Lost(f"the answer to {label} did not come")
         return outcome
 
-    async def _called(self, attempt: Attempt, context: Any, current: CurrentStep) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as there
+    def _tell(self, side: SideId, action: SagaAction, published: Sequence[Event]) -> None:
+        """Note what an attempt wants sent."""
+        ids = frozenset(envelope.headers[ID] for event in published for envelope in self._outgoing.envelopes(event))
+        self._emitted[side, action.value].append(ids)
+
+    async def _called(
+        self,
+        attempt: Attempt,
+        context: Any,  # noqa: ANN401 - as there
+        current: CurrentStep,
+        *,
+        is_once: bool,
+    ) -> tuple[Any, Sequence[Event]]:
         try:
-            if self._schedule.mode == "repeat":
+            if self._schedule.mode == "repeat" and not is_once:
                 await attempt(copy.deepcopy(context), current)
             return await attempt(context, current)
         except Exception as error:

@@ -11,7 +11,7 @@ import pytest
 from cqrs_core.errors import SagaChanged, SagaFenced, SagaNotFound
 from cqrs_core.saga.log import Branch, LogRecord, SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.plan import Standing
-from cqrs_core.saga.storage import SagaChange, SagaQuery
+from cqrs_core.saga.storage import SagaChange, SagaQuery, missing_keeper_methods
 from cqrs_core.testing.conformance.sagas.suite import LONG_S, NAME, SagaSuite, check, step_write
 
 if TYPE_CHECKING:
@@ -21,7 +21,34 @@ _SUSPENDED = Standing(SagaStatus.SUSPENDED, 1, Branch.PRIMARY, 1, SagaStatus.RUN
 
 
 class KeepingChecks(SagaSuite):
-    """``find``, ``change`` and ``purge``; skipped where there are none."""
+    """``figures``, ``find``, ``change`` and ``purge``; skipped where there are none."""
+
+    @check
+    async def test_figures_tell_how_the_sagas_do(self, storage: SagaStorage) -> None:
+        """What has ended is in none of them; what nobody has claimed is due since its lease has run out."""
+        keeper = _keeper(storage)
+        nothing = await keeper.figures()
+        stuck, ended, _running = [await self.started(storage) for _ in range(3)]
+        await storage.write(step_write(ended.id, standing=Standing(SagaStatus.COMPLETED, 1)))
+        await storage.write(step_write(stuck.id, standing=_SUSPENDED))
+        none_is_due = await keeper.figures()
+        claimed = await self.started(storage, status=SagaStatus.PENDING)
+        await self.claimed(storage, claimed.id)
+        await self.started(storage, status=SagaStatus.PENDING)
+        await self.pass_time(storage, 1.0)
+
+        async def is_due() -> bool:
+            due_s = (await keeper.figures()).oldest_due_s
+            return due_s is not None and due_s > 0
+
+        await self.until(is_due, failure="A saga that waits for a worker did not become due.")
+        figures = await keeper.figures()
+        assert (0, 0, None, 0) == nothing[:4]
+        assert (1, 1, None, 0) == none_is_due[:4]
+        assert (1, 3, 1) == (figures.suspended, figures.live, figures.most_claims)
+        assert figures.oldest_due_s is not None
+        assert figures.oldest_due_s < LONG_S
+        assert figures.counted_to > figures.live
 
     @check
     async def test_sagas_are_found_by_name_status_and_how_long_they_are_due(self, storage: SagaStorage) -> None:
@@ -72,6 +99,17 @@ class KeepingChecks(SagaSuite):
         assert [(SagaAction.ADMIN, "Ada: the customer asked")] == [(entry.action, entry.error) for entry in history]
 
     @check
+    async def test_a_saga_that_a_person_has_completed_has_no_error_any_more(self, storage: SagaStorage) -> None:
+        """And one that waits for another decision keeps it."""
+        keeper = _keeper(storage)
+        new = await self.started(storage)
+        await storage.write(step_write(new.id, standing=_SUSPENDED, error="it could not be done"))
+        waiting = await keeper.change(SagaChange(new.id, 2, _SUSPENDED, "first", []))
+        completed = await keeper.change(SagaChange(new.id, 3, Standing(SagaStatus.COMPLETED, 1), "", []))
+
+        assert ("it could not be done", None) == (waiting.error, completed.error)
+
+    @check
     async def test_what_has_changed_since_it_was_looked_at_is_left_as_it_is(self, storage: SagaStorage) -> None:
         """Whoever decides has to look again."""
         keeper = _keeper(storage)
@@ -108,6 +146,6 @@ class KeepingChecks(SagaSuite):
 
 
 def _keeper(storage: SagaStorage) -> SagaKeeper:
-    if not all(callable(getattr(storage, name, None)) for name in ("find", "change", "purge")):
+    if missing_keeper_methods(storage):
         pytest.skip(f"{type(storage).__name__} is no SagaKeeper")
     return storage  # type: ignore[return-value]  # it has the methods

@@ -147,6 +147,15 @@ class WritingChecks(SagaSuite):
         )
 
     @check
+    async def test_an_empty_error_is_none_any_more(self, storage: SagaStorage) -> None:
+        """A saga that is completed all the same shows none."""
+        new = await self.started(storage)
+        await storage.write(step_write(new.id, error="first"))
+        await storage.write(step_write(new.id, version=2, error=""))
+
+        assert (await self.loaded(storage, new.id)).error is None, "An error that is none any more is still told."
+
+    @check
     async def test_every_status_and_side_is_stored(self, storage: SagaStorage) -> None:
         """And the direction that a suspended saga had."""
         new = await self.started(storage)
