@@ -55,12 +55,12 @@ class Connections:
         self._engine = engine
         self._tables = tables
         self._name = name
-        is_sqlite = engine.dialect.name == "sqlite"
-        lines = [Line(engine, name, _prepare) for _ in range(1 if is_sqlite else _LANES)]
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        lines = [Line(engine, name, _prepare) for _ in range(1 if self._is_sqlite else _LANES)]
         self._lanes = Lanes(lines, name)
         self._aside = Line(engine, name, _prepare)
         # Two that write to SQLite would wait for each other, and sleep meanwhile.
-        self._taking = lines[0] if is_sqlite else self._aside
+        self._taking = lines[0] if self._is_sqlite else self._aside
         self._lines = (*lines, self._aside)
         self._is_watching = False
 
@@ -75,7 +75,7 @@ class Connections:
         self._watch()
         try:
             return await self._lanes.write(wish)
-        except DBAPIError as error:
+        except (DBAPIError, StorageUnavailable) as error:
             await self._explain(error)
             raise
 
@@ -133,12 +133,15 @@ class Connections:
         self._watch()
         try:
             return await line.run(work)
-        except DBAPIError as error:
+        except (DBAPIError, StorageUnavailable) as error:
             await self._explain(error)
             raise
 
-    async def _explain(self, error: DBAPIError) -> None:
+    async def _explain(self, error: DBAPIError | StorageUnavailable) -> None:
         """Say what is wrong with the tables, if that is why a statement failed."""
+        # On Python 3.10, a table that SQLite has not looks like one that others have locked.
+        if isinstance(error, StorageUnavailable) and not self._is_sqlite:
+            return
         try:
             problems = await self._aside.run(lambda connection: problems_of(connection, self._tables))
         except Exception:  # noqa: BLE001 - then it is not for the tables that something went wrong
