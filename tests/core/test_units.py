@@ -114,6 +114,7 @@ class LedgerStorage:
 
     provides: Collection[type] = (Ledger,)
     takes: type | None = None
+    sagas = None
 
     def __init__(self) -> None:
         self.log: list[str] = []

@@ -118,7 +118,7 @@ async def test_tables_are_added_to_a_program_that_has_migrations(empty_engine: A
     await migrations.check()
     assert [] == await SqlAlchemyStorage(empty_engine, tables=tables).check()
     await migrations.run(command.downgrade, "-1")
-    assert 5 == len(
+    assert 8 == len(
         [text for text in await SqlAlchemyStorage(empty_engine, tables=tables).check() if "There is no table" in text]
     )
 

@@ -33,7 +33,8 @@ def test_all_tables_are_put_on_the_metadata_of_the_program() -> None:
 
     tables = define_tables(metadata)
 
-    assert ["outbox", "outbox_dead", "outbox_slot", "outbox_relay", "inbox"] == [table.name for table in tables]
+    names = "outbox outbox_dead outbox_slot outbox_relay inbox saga saga_step saga_effect"
+    assert names.split() == [table.name for table in tables]
     assert set(tables) == set(metadata.tables.values())
     assert metadata is tables.metadata
 
@@ -47,6 +48,9 @@ def test_a_prefix_and_a_schema_go_to_every_table() -> None:
         "shop.cqrs_outbox_slot",
         "shop.cqrs_outbox_relay",
         "shop.cqrs_inbox",
+        "shop.cqrs_saga",
+        "shop.cqrs_saga_step",
+        "shop.cqrs_saga_effect",
     ] == [table.key for table in tables]
 
 
@@ -62,6 +66,9 @@ def test_the_environment_names_the_outbox_when_the_tables_are_defined(monkeypatc
         "events_to_send_slot",
         "events_to_send_relay",
         "cqrs_inbox",
+        "cqrs_saga",
+        "cqrs_saga_step",
+        "cqrs_saga_effect",
     ] == [table.name for table in tables]
 
 
@@ -83,7 +90,7 @@ def test_a_metadata_that_was_cleared_gets_them_anew() -> None:
     metadata.clear()
 
     assert define_tables(metadata) is not first
-    assert 5 == len(metadata.tables)
+    assert 8 == len(metadata.tables)
 
 
 @pytest.mark.parametrize("schema", [None, "shop"])
@@ -97,7 +104,7 @@ def test_a_table_of_the_program_is_not_taken_for_ours(schema: str | None) -> Non
 
     assert own.key == caught.value.table
     assert [own] == list(metadata.tables.values())
-    assert 6 == len([*define_tables(metadata, prefix="cqrs_"), own])
+    assert 9 == len([*define_tables(metadata, prefix="cqrs_"), own])
 
 
 def test_the_naming_convention_of_the_program_names_keys_and_indexes() -> None:

@@ -9,7 +9,7 @@ from cqrs_core.bootstrap import open_breaker
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import run_shielded
 from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused, SagasNotKept
+from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused
 from cqrs_core.injection import SimpleContainer
 from cqrs_core.lifetimes import each_of
 from cqrs_core.loops import chosen_loops, run_loops
@@ -494,8 +494,6 @@ class App:
             self._bell.ring()
         if self._signal is not None:
             self._signal.ring()
-        if self._sagas is not None:
-            self._sagas.bell.ring()
 
     def _needed_sagas(self) -> SagaMediator:
         if self._sagas is None:
@@ -507,7 +505,6 @@ class App:
                 self._source,
                 self._emitter,
                 self._find_saga_storage,
-                publisher=_LazyPublisher(self._publish),
                 write=self._write,
                 on_enqueued=self._on_enqueued,
                 guards=self._guards,
@@ -525,11 +522,9 @@ class App:
             from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415 - see __init__
 
             return MemorySagaStorage(clock=self._clock)
-        storage: Any = self._units.storage
-        if getattr(storage, "sagas", None) is None:
-            raise SagasNotKept(type(storage))
-        found: SagaStorage = storage.sagas
-        return found
+        from cqrs_core.saga.storage import sagas_of  # noqa: PLC0415 - as above
+
+        return sagas_of(self._units.storage)
 
     def _started_sagas(self) -> SagaMediator:
         self._check_started()

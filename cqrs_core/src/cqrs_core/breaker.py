@@ -108,8 +108,7 @@ class LocalCircuitBreaker:
         clock: Clock | None = None,
     ) -> None:
         check_fail_max(fail_max)
-        if not is_duration(open_for_s):
-            raise InvalidOption("open_for_s", open_for_s, "a number of seconds, more than 0")
+        check_duration("open_for_s", open_for_s)
         check_exclude(exclude)
         monotonic = (clock or SystemClock()).monotonic
         self._rules = _Rules(fail_max, open_for_s, tuple(exclude), monotonic)
@@ -254,6 +253,20 @@ def is_duration(seconds: object) -> TypeGuard[float]:
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         return False
     return 0 < seconds <= sys.float_info.max  # an int may be larger than that
+
+
+def check_duration(name: str, seconds: object) -> None:
+    """
+    Refuse what is no duration.
+
+    Args:
+        name: Of the option.
+
+    Raises:
+        InvalidOption: As :func:`is_duration` has it.
+    """
+    if not is_duration(seconds):
+        raise InvalidOption(name, seconds, "a number of seconds, more than 0")
 
 
 def _is_exception_class(thing: object) -> bool:

@@ -100,6 +100,11 @@ class EventEmitter:
         self._is_plain = True
         self._resolve: Resolve
 
+    @property
+    def publisher(self) -> Publisher | None:
+        """What takes events to other processes; ``None``: nothing does."""
+        return self._publisher
+
     def wire(self) -> list[CqrsError]:
         """Get ready, and tell everything that is wrong: errors, none of them raised."""
         problems = [*self._limit_problems(), *self._event_map.problems()]

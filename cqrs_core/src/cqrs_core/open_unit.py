@@ -46,6 +46,7 @@ class OpenUnit:
         "_owner",
         "_scope",
         "_task",
+        "_to_call",
         "_token",
         "resolve",
         "work",
@@ -64,6 +65,7 @@ class OpenUnit:
         self._owner = owner
         self._on_enqueued = on_enqueued
         self._has_enqueued = False
+        self._to_call: tuple[Callable[[], None], ...] = ()
         self._scope: Scope
         self._outer: OpenUnit | None = None
         self._task: object = None
@@ -89,9 +91,9 @@ class OpenUnit:
         self.work.enqueue(envelopes)
         self._has_enqueued = True
 
-    def tell_when_committed(self) -> None:
-        """Call those who wait for the outbox, or for sagas, after the commit, though nothing is enqueued."""
-        self._has_enqueued = True
+    def call_when_committed(self, do: Callable[[], None]) -> None:
+        """Call *do* after the next commit, if there is one; it must not fail."""
+        self._to_call += (do,)
 
     def check_open(self) -> None:
         """
@@ -220,6 +222,10 @@ class OpenUnit:
         if self._has_enqueued:
             self._has_enqueued = False
             self._on_enqueued()
+        if self._to_call:
+            to_call, self._to_call = self._to_call, ()
+            for do in to_call:
+                do()
 
     @staticmethod
     async def _clean_up(step: Callable[[], Awaitable[object]]) -> None:

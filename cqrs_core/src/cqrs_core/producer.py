@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from cqrs_core.clock import SystemClock
 from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, InvalidOption, MessageRefused, OutcomeUnknown
 from cqrs_core.relay import RelayOptions
-from cqrs_core.relay.options import OUTAGE
 from cqrs_core.relay.refusals import RefusalKeeper, judge
+from cqrs_core.resilience import OUTAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -19,11 +19,10 @@ class Storage(Protocol):
     Makes units of work, and looks after what they have written. What an author writes.
 
     ``cqrs_core.testing.conformance`` checks it. One may also have an ``outbox_keeper``, a
-    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``; an ``outbox_signal``, a
-    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes; and ``sagas``, a
-    :class:`cqrs_core.saga.storage.SagaStorage` over the same database, for Apps that have some. Each may be ``None``.
-    If its outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who
-    that is: then an App runs no relay.
+    :class:`cqrs_core.outbox_keeper.OutboxKeeper`, for ``cqrs outbox``; and an ``outbox_signal``, a
+    :class:`cqrs_core.outbox_signal.OutboxSignal`, which wakes relays of other processes. Each may be ``None``. If its
+    outbox is emptied by somebody else, such as a reader of the database's log, it has a text ``sent_by``, who that is:
+    then an App runs no relay.
     """
 
     @property
@@ -53,6 +52,16 @@ class Storage(Protocol):
     @property
     def inbox(self) -> Inbox:
         """Messages that were handled."""
+        ...
+
+    @property
+    def sagas(self) -> object:
+        """
+        Sagas over the same database; ``None``: it keeps none.
+
+        They are a :class:`cqrs_core.saga.storage.SagaStorage`, which is made of what is here and not the other way
+        round: ask for them by :func:`cqrs_core.saga.storage.sagas_of`.
+        """
         ...
 
     async def start(self) -> None:
@@ -86,7 +95,7 @@ def outbox_keeper_of(storage: Storage) -> OutboxKeeper | None:
 
 def missing_storage_methods(thing: object) -> list[str]:
     """List what *thing* lacks of a :class:`Storage`; whether it does what those promise, only the suite can tell."""
-    facts = [name for name in ("provides", "takes", "outbox", "inbox") if not hasattr(thing, name)]
+    facts = [name for name in ("provides", "takes", "outbox", "inbox", "sagas") if not hasattr(thing, name)]
     methods = ("start", "stop", "unit_of_work")
     lacking = [name for name in methods if isinstance(thing, type) or not callable(getattr(thing, name, None))]
     return [*facts, *lacking]

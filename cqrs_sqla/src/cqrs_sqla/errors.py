@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.errors import CqrsError
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Sequence
 
 
@@ -89,6 +90,20 @@ class TableNameTaken(CqrsError, ValueError):
             f"The metadata has a table {table!r} already. Give ours other names: define_tables(metadata, "
             "prefix='cqrs_'), or for the outbox alone the environment variable OUTBOX_SQLA_TABLE."
         )
+
+
+class SagaDoesNotFit(CqrsError, ValueError):
+    """
+    A saga has more than the tables can keep. Nothing was written.
+
+    Attributes:
+        saga_id: Which saga; ``None``: whichever would have been claimed.
+    """
+
+    def __init__(self, saga_id: uuid.UUID | None, problem: str) -> None:
+        self.saga_id = saga_id
+        which = "Sagas cannot be claimed" if saga_id is None else f"The saga {saga_id} cannot be stored"
+        super().__init__(f"{which}: {problem}.")
 
 
 class ImportRefused(CqrsError, LookupError):

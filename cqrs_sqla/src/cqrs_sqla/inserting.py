@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 _MAX_ROWS = 1000
 _MAX_BYTES = 2**20
 
-#: The columns that a row brings, and what PostgreSQL calls the type of an array of them.
-_ARRAYS = {
-    "id": "uuid[]",
-    "slot": "smallint[]",
-    "aggregatetype": "text[]",
-    "aggregateid": "text[]",
-    "type": "text[]",
-    "payload": "bytea[]",
-    HEADERS: "text[]",
+#: The columns that a row brings, and what PostgreSQL calls their types.
+COLUMNS = {
+    "id": "uuid",
+    "slot": "smallint",
+    "aggregatetype": "text",
+    "aggregateid": "text",
+    "type": "text",
+    "payload": "bytea",
+    HEADERS: "text",
 }
 
 
@@ -46,7 +46,7 @@ def insert_rows(connection: sa.Connection, tables: Tables, rows: Sequence[Row]) 
     for chunk in _chunks(rows):
         if dialect.name == "postgresql" and len(chunk) > 1:
             # Past SQLAlchemy, whose part of it would take as long as the database's.
-            arrays = tuple([row[name] for row in chunk] for name in _ARRAYS)
+            arrays = tuple([row[name] for row in chunk] for name in COLUMNS)
             inserted = connection.exec_driver_sql(_insert_arrays(outbox, dialect, is_emptied=is_emptied), arrays)
         else:
             inserted = connection.execute(_insert(outbox, dialect, is_emptied=is_emptied), chunk)
@@ -85,10 +85,11 @@ def _chunks(rows: Sequence[Row]) -> Iterator[list[Row]]:
 @lru_cache(maxsize=32)
 def _deletion(outbox: sa.Table, dialect: sa.Dialect) -> str:
     table = dialect.identifier_preparer.format_table(outbox)
-    return f"DELETE FROM {table} WHERE seq = ANY({_mark(dialect, 1)}::bigint[])"  # noqa: S608 - a quoted name
+    return f"DELETE FROM {table} WHERE seq = ANY({mark(dialect, 1)}::bigint[])"  # noqa: S608 - a quoted name
 
 
-def _mark(dialect: sa.Dialect, number: int) -> str:
+def mark(dialect: sa.Dialect, number: int) -> str:
+    """Write the place of a parameter as a driver of PostgreSQL has it."""
     return f"${number}" if dialect.driver == "asyncpg" else "%s"
 
 
@@ -104,9 +105,8 @@ def _insert(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> Inser
 @lru_cache(maxsize=32)
 def _insert_arrays(outbox: sa.Table, dialect: sa.Dialect, *, is_emptied: bool) -> str:
     """Write the statement that takes an array for each column, which is the quickest for many rows."""
-    marks = [_mark(dialect, number) for number in range(1, len(_ARRAYS) + 1)]
-    arrays = ", ".join(f"{mark}::{kind}" for mark, kind in zip(marks, _ARRAYS.values(), strict=True))
-    columns = ", ".join(name for name in _ARRAYS if name != HEADERS)
+    arrays = ", ".join(f"{mark(dialect, number)}::{kind}[]" for number, kind in enumerate(COLUMNS.values(), 1))
+    columns = ", ".join(name for name in COLUMNS if name != HEADERS)
     table = dialect.identifier_preparer.format_table(outbox)
     # Rows are numbered in the order in which unnest() gives them, which is that of the arrays.
     return (

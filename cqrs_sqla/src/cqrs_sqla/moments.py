@@ -24,6 +24,12 @@ def now_text(dialect: sa.Dialect) -> str:
     return _NOW[dialect.name]
 
 
+def statement_time(dialect: sa.Dialect) -> ColumnElement[datetime]:
+    """Give the time at which a statement began: the same all through it, so that an index can be searched by it."""
+    text = "statement_timestamp()" if dialect.name == "postgresql" else now_text(dialect)
+    return sa.literal_column(text, sa.DateTime(timezone=True))
+
+
 def now_on(dialect: sa.Dialect) -> ColumnElement[datetime]:
     """Give the same for a statement that is put together."""
     return sa.literal_column(now_text(dialect), sa.DateTime(timezone=True))

@@ -33,6 +33,8 @@ HEADERS = "headers_json"
 _MANY_BYTES = 256 * 2**20
 # Made once: json.dumps makes one for each call that wants no blanks.
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+# MariaDB's TEXT ends at 64 KiB, and a character may have four of them.
+_ERROR_LENGTH = 10_000
 #: What a MariaDB takes in one packet, unless told otherwise.
 _PACKET_BYTES = 16 * 2**20
 
@@ -105,6 +107,12 @@ def record_of(row: sa.Row[Any], compressor: Compressor | None) -> OutboxRecord:
     body, given = unpacked(bytes(row.payload), unescaped(json.loads(row.headers_json)), compressor)
     envelope = Envelope(row.aggregatetype, body, row.aggregateid, given)
     return OutboxRecord(row.seq, envelope, as_utc(row.created_at), row.attempts)
+
+
+def kept_text(error: str) -> str:
+    """Write a text for people so that every database can keep it."""
+    text = error[:_ERROR_LENGTH].replace("\0", "\\x00")
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Misfit(Exception):

@@ -1,4 +1,4 @@
-"""A database as the framework needs one: units of work, outbox and inbox over one engine."""
+"""A database as the framework needs one: units of work, outbox, inbox and sagas over one engine."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cqrs_sqla.keeper import SqlAlchemyOutboxKeeper
 from cqrs_sqla.legacy import import_outbox
 from cqrs_sqla.outbox import SqlAlchemyOutbox
 from cqrs_sqla.rows import Form, max_bytes_of
+from cqrs_sqla.sagas import SqlAlchemySagaStorage
 from cqrs_sqla.schema import ddl, problems_of
 from cqrs_sqla.signals import PostgresSignal
 from cqrs_sqla.tables import define_tables
@@ -99,6 +100,7 @@ class SqlAlchemyStorage:
         self._name = name_of_database(engine)
         self.outbox_keeper = SqlAlchemyOutboxKeeper(engine, self.tables, self._name, compressor)
         self.outbox_signal = PostgresSignal(engine, self.tables, self._name) if notify else None
+        self.sagas = SqlAlchemySagaStorage(engine, self.tables, form=self._form, name=self._name)
 
     async def start(self) -> None:
         """
@@ -111,7 +113,7 @@ class SqlAlchemyStorage:
         self._starts += 1
         async with self._connected() as connection:
             found = [*await connection.run_sync(self._problems), *await _sqlite_problems(connection)]
-            self._form = Form(await _max_bytes(connection), self._form.compressor)
+            self._form = self.sagas.form = Form(await _max_bytes(connection), self._form.compressor)
         if found:
             raise StorageUnusable(self._name, found)
 
@@ -122,6 +124,7 @@ class SqlAlchemyStorage:
             return
         if self.outbox_signal is not None:
             await self.outbox_signal.stop()
+        await self.sagas.stop()
         if self._owns_engine:
             await self._engine.dispose()
 

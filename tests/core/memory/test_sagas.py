@@ -86,6 +86,24 @@ async def test_a_write_in_a_unit_that_is_overtaken_keeps_nothing_of_the_unit() -
     assert [] == list(await storage.outbox.pending())
 
 
+async def test_one_write_in_two_units_that_are_open_at_once_is_made_once() -> None:
+    """As when the driver makes it again before the first unit has been committed."""
+    storage = MemoryStorage()
+    await storage.start()
+    new = new_saga()
+    await storage.sagas.start(new)
+    units = [storage.unit_of_work(), storage.unit_of_work()]
+    for unit in units:
+        await storage.sagas.write(step_write(new.id), within=unit)
+    for unit in units:
+        await unit.commit()
+    record = await storage.sagas.load(new.id)
+
+    assert record is not None
+    assert 2 == record.version
+    assert 1 == len(await storage.sagas.get_step_history(new.id))
+
+
 async def test_when_the_last_stops_it_everything_is_forgotten() -> None:
     storage = MemoryStorage()
     await storage.start()

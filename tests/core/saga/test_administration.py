@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -78,7 +79,7 @@ async def test_a_step_that_was_done_by_hand_is_skipped(story: Any) -> None:
 async def test_a_saga_is_given_up_as_it_is(story: Any) -> None:
     mediator, administration, saga_id = await stuck(story, stuck_undoing(story))
     await administration.abandon(saga_id, **WHO)
-    with pytest.raises(errors.SagaFailed, match="it was abandoned as it is"):
+    with pytest.raises(errors.SagaAbandoned, match="half done or half undone.* B could not be undone: OSError: down"):
         await story.run(mediator, saga_id)
     with pytest.raises(errors.SagaChanged, match="it is abandoned, and that cannot be decided then"):
         await administration.retry(saga_id, **WHO)
@@ -125,6 +126,91 @@ async def test_a_primary_that_was_undone_by_hand_lets_the_fallback_begin(story: 
     await administration.skip(saga_id, **WHO)
 
     assert ["f"] == await story.run(mediator, saga_id)
+
+
+async def killing(story: Any, saga: Any, moment: str, context: Any = None) -> tuple[Any, uuid.UUID]:
+    """Let a step kill its drivers until nobody goes on; gives the storage, and the saga that waits for a person."""
+    storage = cqrs.MemorySagaStorage(clock=story.clock)
+    mediator = story.mediator(saga, storage, options=cqrs.SagaOptions(max_claims=1))
+    saga_id = uuid.uuid4()
+
+    class Died(BaseException):
+        """Nobody catches it."""
+
+    async def die() -> None:
+        row = storage._going[saga_id]  # noqa: SLF001 - as a process leaves it
+        row.fence += 1
+        row.wake_at = story.clock.now()
+        raise Died
+
+    story.on[moment] = die
+    for _ in range(2):
+        with pytest.raises(Died):
+            await story.run(mediator, saga_id, context)
+    with pytest.raises(errors.SagaUnrunnable):
+        await story.run(mediator, saga_id, context)
+    del story.on[moment]
+    story.events.clear()
+    return storage, saga_id
+
+
+async def test_what_another_version_has_begun_is_retried_where_it_is(story: Any) -> None:
+    """The step at work is the one that was; whoever goes on with it counts the steps anew."""
+    storage, saga_id = await killing(story, story.saga("A", "Old", "B"), "act B")
+    new = story.saga("A", "B", "C", retired_steps=[story.step("Old")])
+    record = await cqrs.SagaAdministration(storage, [new]).retry(saga_id, **WHO)
+
+    assert "B" == record.step_id
+    assert ["b", "c"] == await story.run(story.mediator(new, storage), saga_id)
+
+
+async def test_what_another_version_has_begun_is_skipped_by_the_steps_of_this_one(story: Any) -> None:
+    """Of three steps, two were done; one of them is no more. Behind the one at work, there is one."""
+    storage, saga_id = await killing(story, story.saga("A", "Old", "B"), "act B")
+    new = story.saga("A", "B", "C", retired_steps=[story.step("Old")])
+    record = await cqrs.SagaAdministration(storage, [new]).skip(saga_id, **WHO)
+
+    assert (SagaStatus.RUNNING, 2, "C") == (record.status, record.cursor, record.step_id)
+    assert ["c"] == await story.run(story.mediator(new, storage), saga_id)
+
+
+async def test_what_another_version_has_begun_is_undone_if_by_this_one_there_is_a_way_back(story: Any) -> None:
+    """The point of no return of this version is not reached yet."""
+    storage, saga_id = await killing(story, story.saga("A", "Old", "B"), "act B")
+    new = story.saga("A", "B", story.step("P", kind=StepKind.PIVOT), retired_steps=[story.step("Old")])
+    await cqrs.SagaAdministration(storage, [new]).undo(saga_id, **WHO)
+    with pytest.raises(errors.SagaFailed):
+        await story.run(story.mediator(new, storage), saga_id)
+
+    assert ["undo B", "undo Old", "undo A"] == story.events
+
+
+async def test_what_this_version_cannot_have_begun_is_not_decided_by_it(story: Any) -> None:
+    """But it can be given up."""
+    storage, saga_id = await killing(story, story.saga("A", "B"), "act B")
+    administration = cqrs.SagaAdministration(storage, [story.saga("X", "A", "B")])
+    for decide in (administration.undo, administration.skip):
+        with pytest.raises(errors.SagaChanged, match="its definition has changed: it has done A, and Made begins"):
+            await decide(saga_id, **WHO)
+
+    assert SagaStatus.ABANDONED is (await administration.abandon(saga_id, **WHO)).status
+
+
+async def test_a_step_that_this_version_has_not_cannot_be_skipped(story: Any) -> None:
+    """Nobody has begun it: the saga has done all that this version does."""
+    storage, saga_id = await killing(story, story.saga("A", "B"), "act B")
+    storage._going[saga_id].standing = storage._going[saga_id].standing._replace(attempt=0)  # noqa: SLF001 - as nobody has
+    with pytest.raises(errors.SagaChanged, match="its definition has changed: it has done all that Made has to do"):
+        await cqrs.SagaAdministration(storage, [story.saga("A")]).skip(saga_id, **WHO)
+
+
+async def test_a_context_that_a_person_gives_loses_no_field_of_another_version(story: Any) -> None:
+    mediator, administration, saga_id = await stuck(story, stuck_forward(story))
+    row = mediator.storage._going[saga_id]  # noqa: SLF001 - as a newer version has written it
+    row.context = json.dumps({**json.loads(row.context), "coupon": "SPRING"}).encode()
+    record = await administration.retry(saga_id, context=story.Order(note="mended"), **WHO)
+
+    assert {"order_id": "o-1", "note": "mended", "coupon": "SPRING"} == json.loads(record.context)
 
 
 async def test_who_decides_says_who_and_why_and_about_what(story: Any) -> None:

@@ -15,6 +15,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.memory.unit import MemoryUnitOfWork
 from cqrs_core.open_unit import find_unit
 from cqrs_core.saga.log import SagaStatus
+from cqrs_core.testing import VirtualClock
 
 
 class Place(cqrs.Request[str]):
@@ -217,6 +218,48 @@ async def test_a_saga_that_a_handler_starts_is_there_if_the_command_is(story: An
     assert ["act A"] == story.events
 
 
+async def test_what_commands_notify_others_of_lets_nobody_look_for_sagas(story: Any) -> None:
+    """And a saga that a command has started lets nobody look into the outbox."""
+    clock = VirtualClock()
+    storage = cqrs.MemoryStorage(clock=clock)
+    app = app_of(story, "A", storage=storage, clock=clock)
+    claim, claims, rings = storage.sagas.claim, [], []
+
+    async def count(which: Any) -> Any:
+        claims.append(which)
+        return await claim(which)
+
+    class Ringing:
+        def ring(self) -> None:
+            rings.append("outbox")
+
+    class Handler(cqrs.RequestHandler[Place, str]):
+        async def handle(self, request: Place) -> str:
+            if request.order_id:
+                await app.start_saga(story.Order())
+            else:
+                self.events.append(sent("placed"))
+            return "placed"
+
+    storage.sagas.claim = count  # type: ignore[method-assign] # of this one
+    app.requests.bind(Place, Handler)
+    async with app.running(only=["sagas"]):
+        await clock.until_asleep()
+        before = len(claims)
+        app._signal = Ringing()  # type: ignore[assignment] # noqa: SLF001 - that of another storage
+        for _ in range(5):
+            await app.send(Place(""))
+            await clock.until_asleep()
+        told = len(claims) - before, list(rings)
+        rings.clear()
+        await app.send(Place("1"))
+        while "act A" not in story.events:
+            await sleep(0)
+
+    assert (0, ["outbox"] * 5) == told
+    assert [] == rings
+
+
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What becomes of the next commits of units: an error before, or after, they have taken effect."""
@@ -256,6 +299,31 @@ async def test_a_transactional_step_and_its_record_are_one_commit(story: Any, co
 
     assert [(0, []), (0, [])] == seen
     assert ["A", "B"] == [entry.step_id for entry in history]
+
+
+async def test_a_record_that_is_not_committed_lengthens_no_lease(story: Any, commits: list[Any]) -> None:
+    """What the driver believes of its lease is never more than what is stored."""
+    clock = VirtualClock()
+    storage = cqrs.MemoryStorage(clock=clock)
+    step = story.step("A", transactional=True, retry=cqrs.RetryPolicy(max_attempts=2, delay_s=0))
+    app = app_of(story, step, storage=storage, clock=clock)
+    commits.append(("before", ConnectionError("lost")))
+    saga_id = uuid.uuid4()
+    ends: list[tuple[float, float]] = []
+
+    async def look() -> None:
+        record = await storage.sagas.load(saga_id)
+        (lease,) = app._sagas._engine.heartbeat._held  # type: ignore[union-attr] # noqa: SLF001 - what it believes
+        assert record is not None
+        assert record.wake_at is not None
+        ends.append((lease.safe_until - clock.monotonic(), (record.wake_at - clock.now()).total_seconds()))
+        clock._seconds += 16.0  # noqa: SLF001 - more than half of the lease, and no heart beats
+
+    story.on["act A"] = look
+    async with app:
+        await run(app, story.Order(), saga_id)
+
+    assert [(24.0, 30.0), (8.0, 14.0)] == ends
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

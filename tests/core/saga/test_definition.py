@@ -83,7 +83,6 @@ def test_a_definition_has_the_steps_as_they_were_written() -> None:
     assert RetryPolicy(max_attempts=2) == second.primary.retry
     assert 1.0 == definition.steps[2].primary.timeout_s
     assert definition is definition_of(OrderSaga())
-    assert 5 == OrderSaga().steps_count
 
 
 def test_an_undecorated_context_is_a_dataclass() -> None:

@@ -11,6 +11,7 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.bootstrap import bootstrap_sagas
+from cqrs_core.saga.log import SagaStatus
 
 
 class Reserved(cqrs.DomainEvent):
@@ -146,13 +147,34 @@ async def test_a_broker_that_is_down_undoes_nothing(story: Any, caplog: pytest.L
     assert [logging.ERROR] == [record.levelno for record in caplog.records]
 
 
-async def test_without_a_broker_a_step_that_notifies_others_fails(story: Any) -> None:
-    """Its notification would be lost without a word; the step has taken effect, and is undone."""
+async def test_without_a_broker_a_saga_whose_step_notifies_others_is_left_as_it_is(story: Any) -> None:
+    """Its notification would be lost without a word. A program that is put together wrongly undoes nothing for that."""
     mediator = mediator_of(story, story.saga("A", emitting(story, "B", sent("1"))))
-    with pytest.raises(errors.NoPublisher):
-        await story.run(mediator)
+    saga_id = uuid.uuid4()
+    with pytest.raises(errors.SagaUnrunnable, match="Sent") as raised:
+        await story.run(mediator, saga_id)
+    record = await mediator.storage.load(saga_id)
 
-    assert ["act A", "act B", "undo B", "undo A"] == story.events
+    assert isinstance(raised.value.__cause__, errors.NoPublisher)
+    assert record is not None
+    assert (SagaStatus.RUNNING, 1) == (record.status, record.cursor)
+    assert ["act A", "act B"] == story.events
+
+
+async def test_without_a_broker_an_undo_that_notifies_others_is_left_to_who_has_one(story: Any) -> None:
+    async def compensate(self: Any, context: Any) -> None:
+        self.events.append(sent("undone"))
+        await story.tell("undo A", context)
+
+    mediator = mediator_of(story, story.saga(story.step("A", compensate=compensate), "B"))
+    story.failures["act B"] = [ValueError("no")]
+    saga_id = uuid.uuid4()
+    with pytest.raises(errors.SagaUnrunnable, match="Sent"):
+        await story.run(mediator, saga_id)
+    record = await mediator.storage.load(saga_id)
+
+    assert record is not None
+    assert SagaStatus.COMPENSATING is record.status
 
 
 async def test_each_attempt_has_a_scope_and_a_handler_of_its_own(story: Any) -> None:

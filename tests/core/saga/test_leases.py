@@ -15,6 +15,7 @@ from cqrs_core.bootstrap import bootstrap_sagas
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.saga.leases import Heartbeat, Lease
+from cqrs_core.saga.storage import SagaClaim
 from cqrs_core.testing import VirtualClock
 
 
@@ -60,7 +61,7 @@ async def test_all_leases_are_renewed_in_one_call_while_steps_take_long(story: A
         for _ in range(9):
             await clock.advance(10.0)
             await clock.until_asleep(4)
-            due.append(len(await storage.claim(owner="another", lease_s=30.0, limit=10)))
+            due.append(len(await storage.claim(SagaClaim("another", 30.0, limit=10))))
         await clock.advance(10.0)
 
     assert [0] * 9 == due

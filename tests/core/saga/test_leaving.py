@@ -13,6 +13,7 @@ from cqrs_core import errors
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.saga.storage import SagaClaim
 
 
 class Durable(cqrs.MemorySagaStorage):
@@ -77,6 +78,32 @@ async def test_cancelled_in_a_durable_storage_it_is_left_to_others_who_know_of_t
     assert left is not None
     assert (SagaStatus.RUNNING, 1, 1, None) == (left.status, left.cursor, left.attempt, left.owner)
     assert ["act A", "act B", "act B", "undo B", "undo A"] == story.events
+
+
+async def test_an_undo_that_was_cancelled_has_been_begun(story: Any) -> None:
+    """Whoever does it again knows that it is not the first, and the claim counts: it may kill its driver each time."""
+    storage = Durable(clock=story.clock)
+    saga = story.saga("A", "B")
+    mediator = story.mediator(saga, storage)
+    story.failures["act B"] = [ValueError("no")]
+    saga_id = uuid.uuid4()
+    await cancel_at(story, mediator, "undo A", saga_id)
+    left = await storage.load(saga_id)
+    attempts: list[int] = []
+
+    async def look() -> None:
+        attempts.append(cqrs.current_step().attempt)
+        await cancel.wait()
+
+    cancel = Gate()
+    story.on["undo A"] = look
+    cancel.open()
+    with pytest.raises(errors.SagaFailed):
+        await story.run(mediator, saga_id)
+
+    assert left is not None
+    assert (SagaStatus.COMPENSATING, 1) == (left.status, left.attempt)
+    assert [2] == attempts
 
 
 async def test_cancelled_behind_the_point_of_no_return_it_is_left_as_it_is(story: Any) -> None:
@@ -239,6 +266,65 @@ async def test_a_process_that_stood_still_asks_before_it_begins_a_step(story: An
             await anext(results)
 
     assert ["act A", "act B"] == story.events
+
+
+async def test_a_decision_that_came_between_two_steps_is_heard_before_the_next_begins(story: Any) -> None:
+    """Promise 5: whoever hands results out slowly looks whether the saga is still to go on, and renews nothing."""
+    saga = story.saga("A", "B", "C")
+    mediator = story.mediator(saga)
+    saga_id = uuid.uuid4()
+    ends: list[Any] = []
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        story.clock._seconds += 2.0  # noqa: SLF001 - no heart beats
+        await anext(results)
+        ends.append((await mediator.storage.load(saga_id)).wake_at.timestamp() - story.clock.now().timestamp())
+        await cqrs.SagaAdministration(mediator.storage, [saga]).undo(saga_id, actor="Ada", reason="it was called off")
+        story.clock._seconds += 2.0  # noqa: SLF001 - as above
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A", "act B"] == story.events
+    assert [28.0] == ends  # 30 s from the start, of which 2 have passed
+
+
+async def test_a_driver_that_has_heard_that_the_saga_is_lost_begins_nothing(story: Any) -> None:
+    """The heart has told it while nothing ran that could be ended; the storage need not be asked again."""
+    saga = story.saga("A", "B")
+    mediator = story.mediator(saga)
+    saga_id = uuid.uuid4()
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        (lease,) = mediator._engine.heartbeat._held  # noqa: SLF001 - as the heart does
+        lease.lose()
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A"] == story.events
+
+
+async def test_a_look_that_is_answered_when_the_lease_has_run_out_says_nothing(story: Any) -> None:
+    """The process stood still between the two; another has the saga by then."""
+    mediator = story.mediator(story.saga("A", "B"))
+    storage: Any = mediator.storage
+    saga_id = uuid.uuid4()
+    load = storage.load
+
+    async def load_slowly(wanted: uuid.UUID) -> Any:
+        record = await load(wanted)
+        storage.load = load
+        story.clock._seconds += 30.0  # noqa: SLF001 - as above
+        await storage.claim(SagaClaim("another", 30.0))
+        return record
+
+    async with aclosing(mediator.stream(story.Order(), saga_id)) as results:
+        await anext(results)
+        story.clock._seconds += 2.0  # noqa: SLF001 - as above
+        storage.load = load_slowly
+        with pytest.raises(errors.SagaFenced):
+            await anext(results)
+
+    assert ["act A"] == story.events
 
 
 async def test_an_undo_is_not_begun_either_by_one_that_stood_still(story: Any) -> None:

@@ -31,6 +31,7 @@ TABLE = [
     (UNDOABLE, Standing(R, 1, OTHER, 2), H.CLAIMED, 1, False, Standing(R, 1, OTHER, 3)),
     (UNDOABLE, Standing(C, 2, FIRST, 1), H.CLAIMED, 2, False, Standing(C, 2, FIRST, 2)),
     (UNDOABLE, Standing(R, 1, FIRST, 1), H.LEFT, 1, False, Standing(R, 1, FIRST, 0)),
+    (UNDOABLE, Standing(R, 1, FIRST, 3), H.LEFT, 1, False, Standing(R, 1, FIRST, 2)),
     (UNDOABLE, Standing(R, 1, FIRST, 1), H.DROPPED, 1, False, Standing(R, 1, FIRST, 1)),
     (UNDOABLE, Standing(C, 2, FIRST, 1), H.LEFT, 2, False, Standing(C, 2, FIRST, 0)),
     (UNDOABLE, Standing(C, 2, FIRST, 1), H.DROPPED, 2, False, Standing(C, 2, FIRST, 1)),
@@ -86,6 +87,7 @@ TABLE = [
 ]
 
 ILLEGAL = [
+    (UNDOABLE, Standing(R, 1, FIRST, 0), H.LEFT),
     (UNDOABLE, Standing(R, 1, LEAVING, 1), H.ACTED),
     (UNDOABLE, Standing(R, 1, LEAVING, 1), H.REFUSED),
     (UNDOABLE, Standing(R, 1, LEAVING, 1), H.DOUBTED),

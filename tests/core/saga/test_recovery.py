@@ -13,10 +13,12 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.clock import SystemClock
+from cqrs_core.emitter import EventEmitter
 from cqrs_core.saga.contexts import ContextForm
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.wiring import HandlerSource
 
 
 async def die_at(story: Any, mediator: Any, moment: str, saga_id: uuid.UUID, context: Any = None) -> None:
@@ -313,6 +315,49 @@ async def test_a_step_that_gets_done_ends_the_count(story: Any, storage: Any) ->
         await die_at(story, mediator, moment, saga_id)
 
     assert 0 == (await storage.load(saga_id)).claims
+
+
+async def test_who_recovers_an_undone_saga_is_told_why_it_is(story: Any, storage: Any) -> None:
+    """The step has failed elsewhere; its error is stored."""
+    saga = story.saga("A", "B")
+    mediator = story.mediator(saga, storage)
+    story.failures["act B"] = [ValueError("declined")]
+    saga_id = uuid.uuid4()
+    await die_at(story, mediator, "undo A", saga_id)
+    with pytest.raises(errors.SagaFailed, match="The reason: ValueError: declined"):
+        await recover(story, saga, saga_id, storage)
+
+
+async def test_what_is_recovered_by_hand_publishes_with_the_emitter_that_was_given(story: Any, storage: Any) -> None:
+    """Without one, a saga whose step has something to publish is left as it is, and not undone."""
+
+    class Sent(cqrs.NotificationEvent[str]):
+        pass
+
+    class Publisher:
+        published: list[object] = []
+
+        async def publish(self, event: Any) -> None:
+            self.published.append(event.payload)
+
+    async def act(self: Any, context: Any) -> Any:
+        self.events.append(Sent(event_name="Sent", payload="b"))
+        await story.tell("act B", context)
+        return self.result()
+
+    saga = story.saga("A", story.step("B", act=act))
+    mediator = story.mediator(saga, storage)
+    saga_id = uuid.uuid4()
+    await die_at(story, mediator, "act B", saga_id)
+    with pytest.raises(errors.SagaUnrunnable, match="Sent"):
+        await recover(story, saga, saga_id, storage)
+    storage._going[saga_id].wake_at = story.clock.now()  # noqa: SLF001 - as if its lease had run out
+    emitter = EventEmitter(cqrs.EventMap(), HandlerSource(cqrs.SimpleContainer()), publisher=Publisher())
+    await cqrs.recover_saga(saga=saga, saga_id=saga_id, storage=storage, event_emitter=emitter)
+
+    assert ["b"] == Publisher.published
+    assert SagaStatus.COMPLETED is (await storage.load(saga_id)).status
+    assert ["act A"] + ["act B"] * 3 == story.events
 
 
 async def test_a_mediator_recovers_with_its_own_events(story: Any, storage: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import cqrs_core as cqrs
 from cqrs_core import errors
+from cqrs_core.bootstrap import bootstrap_sagas
 from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.saga.log import SagaStatus
 
@@ -40,11 +41,63 @@ async def test_a_second_start_of_a_suspended_saga_is_told_so(story: Any) -> None
     mediator = story.mediator(story.saga("A", "B"))
     story.failures |= {"act B": [ValueError("no")], "undo A": [OSError("down")] * 3}
     saga_id = uuid.uuid4()
-    for reason in ("ValueError: no", "A could not be undone: OSError: down"):
-        with pytest.raises(errors.SagaSuspended, match=reason):
+    causes: list[type] = []
+    for _ in range(2):
+        with pytest.raises(errors.SagaSuspended, match="A could not be undone: OSError: down") as raised:
+            await story.run(mediator, saga_id)
+        causes.append(type(raised.value.__cause__))
+
+    assert [ValueError, type(None)] == causes
+    assert 5 == len(story.events)
+
+
+async def test_a_second_start_that_waits_for_what_is_forgotten_is_told_so(story: Any) -> None:
+    """How it ended, nobody knows any more."""
+    storage = cqrs.MemorySagaStorage(max_finished=0, clock=story.clock)
+    mediator = story.mediator(story.saga("A"), storage)
+    saga_id, is_acting, may_end = uuid.uuid4(), Gate(), Gate()
+
+    async def act() -> None:
+        is_acting.open()
+        await may_end.wait()
+
+    async def second() -> None:
+        with pytest.raises(errors.SagaNotFound):
             await story.run(mediator, saga_id)
 
-    assert 5 == len(story.events)
+    story.on["act A"] = act
+    async with open_task_group() as tasks:
+        tasks.start(lambda: story.run(mediator, saga_id))
+        await is_acting.wait()
+        tasks.start(second)
+        for _ in range(1000):
+            if story.waits:
+                break
+            await story.clock.sleep(0)
+        may_end.open()
+
+    assert ["act A"] == story.events
+
+
+async def test_a_mediator_that_has_no_saga_is_wired_once() -> None:
+    opened: list[Any] = []
+
+    def open_storage() -> Any:
+        opened.append(cqrs.MemorySagaStorage())
+        return opened[-1]
+
+    mediator = bootstrap_sagas(saga_storage=open_storage)  # type: ignore[arg-type] # what gives one will do
+
+    assert mediator.storage is mediator.storage is opened[-1]
+    assert 1 == len(opened)
+
+
+async def test_a_storage_in_memory_has_the_clock_of_its_mediator(story: Any) -> None:
+    mediator = bootstrap_sagas(sagas_mapper=lambda sagas: sagas.bind(story.Order, story.saga("A")), clock=story.clock)
+    record = await mediator.storage.load(await mediator.start(story.Order()))
+
+    assert record is not None
+    assert story.clock.now() == record.created_at
 
 
 async def test_a_second_start_waits_for_the_end_of_the_first(story: Any) -> None:

@@ -261,11 +261,11 @@ async def test_a_storage_that_is_down_is_asked_again(
     saga_id = await mediator.start(story.Order())
     claim, failures = storage.claim, [1, 2]
 
-    async def down(**named: Any) -> Any:
+    async def down(which: Any) -> Any:
         if failures:
             failures.pop()
             raise errors.StorageUnavailable("The storage", "it is down.")
-        return await claim(**named)
+        return await claim(which)
 
     storage.claim = down
     async with running(mediator.worker()):
@@ -340,3 +340,92 @@ async def test_an_old_saga_of_a_known_name_is_driven_like_any_other(story: Any, 
             await until(ended(storage, saga_id))
 
     assert ["act A"] * 2 == story.events
+
+
+async def test_many_old_sagas_of_a_known_name_are_no_more_at_once_than_allowed(
+    story: Any, storage: Any, clock: Any
+) -> None:
+    """They are counted, claiming goes on beside them, and when the worker stops each ends the step that it is at."""
+    mediator = mediator_of(story, story.saga("A", "B"), storage, clock, max_concurrent=2)
+    ids = [await mediator.start(story.Order(f"{number}")) for number in range(3)]
+    await clock.advance(3601.0)
+    acting: list[str] = []
+    may_end = Gate()
+
+    async def act() -> None:
+        acting.append("A")
+        await may_end.wait()
+
+    story.on["act A"] = act
+    worker = mediator.worker()
+    async with running(worker) as stopping:
+        while len(acting) < 2:
+            await sleep(0)
+        stopping.open()
+        may_end.open()
+    statuses = [(record.status, record.cursor) for saga_id in ids if (record := await storage.load(saga_id))]
+
+    assert ["act A", "act A"] == story.events
+    assert {"claimed": 2, "left": 2} == dict(worker.counts)
+    assert [(SagaStatus.RUNNING, 1)] * 2 + [(SagaStatus.PENDING, 0)] == sorted(statuses, key=lambda pair: -pair[1])
+
+
+async def test_an_orphan_that_cannot_be_suspended_stands_in_nobodys_way(
+    story: Any, storage: Any, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A person was faster, or the storage goes down just then: what can be driven is driven, and nothing is lost."""
+    await mediator_of(story, story.saga("A", name="Gone"), storage, clock).start(story.Order())
+    mediator = mediator_of(story, story.saga("A", name="Known"), storage, clock)
+    await clock.advance(3601.0)
+    saga_id = await mediator.start(story.Order())
+    write, failures = storage.write, [errors.StorageUnavailable("The storage", "it is down."), "fenced"]
+
+    async def fail(what: Any, **named: Any) -> None:
+        if what.standing.status is SagaStatus.SUSPENDED:
+            failure = failures.pop(0)
+            raise errors.SagaFenced(what.saga_id) if failure == "fenced" else failure
+        await write(what, **named)
+
+    storage.write = fail
+    async with running(mediator.worker()):
+        await until(ended(storage, saga_id))
+        assert ["fenced"] == failures
+        await clock.until_asleep()
+        while failures:
+            await clock.advance(61.0)
+            await clock.until_asleep()
+        later = await mediator.start(story.Order())
+        await until(ended(storage, later))
+
+    assert ["act A", "act A"] == story.events
+    assert "A saga of an unknown name was not suspended" in caplog.text
+
+
+async def test_what_is_claimed_while_the_worker_stops_is_left_as_it_was(story: Any, storage: Any, clock: Any) -> None:
+    """Nothing is begun, nothing is counted against it, and what its last driver may have done is not forgotten."""
+    mediator = mediator_of(story, story.saga("A"), storage, clock)
+    saga_id = await mediator.start(story.Order())
+    row = storage._going[saga_id]  # noqa: SLF001 - as a crash leaves it
+    row.standing, row.claims = row.standing._replace(status=SagaStatus.RUNNING, attempt=1), 2
+    claim, is_asked, may_answer = storage.claim, Gate(), Gate()
+
+    async def answer_late(which: Any) -> Any:
+        claimed = await claim(which)
+        if which.overdue_s:
+            return claimed
+        is_asked.open()
+        await may_answer.wait()
+        return claimed
+
+    storage.claim = answer_late
+    worker = mediator.worker()
+    async with running(worker) as stopping:
+        await is_asked.wait()
+        stopping.open()
+        may_answer.open()
+    record = await storage.load(saga_id)
+
+    assert [] == story.events
+    assert (SagaStatus.RUNNING, 1, 2, None) == (record.status, record.attempt, record.claims, record.owner)
+    assert record.wake_at <= clock.now()
+    assert {"claimed": 1, "left": 1} == dict(worker.counts)

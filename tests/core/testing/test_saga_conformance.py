@@ -14,10 +14,11 @@ import pytest
 from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import sleep
 from cqrs_core.envelope import Envelope
+from cqrs_core.errors import SagaAlreadyExists
 from cqrs_core.memory import MemoryStorage
-from cqrs_core.memory.sagas import MemorySagaStorage
+from cqrs_core.memory.sagas import MemorySagaStorage, _Row
 from cqrs_core.saga.log import SagaLogEntry, SagaStatus
-from cqrs_core.saga.storage import NewSaga, SagaChange, SagaQuery, SagaRecord, SagaWrite
+from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaRecord, SagaWrite
 from cqrs_core.testing.conformance import SagaStorageConformance
 from cqrs_core.unit_of_work import UnitOfWork
 
@@ -81,6 +82,35 @@ class RemembersWhatNeverWas(Right):
 class StartsOutsideTheUnit(Right):
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
         return await super().start(new)
+
+
+class SeesNothingOfTheUnit(Right):
+    """What the unit itself has started is not there for it."""
+
+    async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
+        if within is not None and self.row(new.id) is None:
+            row = _Row(new, self._clock.now())
+            within.on_commit(lambda: self._keep(row), lambda: self._check_start(new))  # type: ignore[attr-defined]
+            return None
+        return await super().start(new, within=within)
+
+
+class DropsTheSecondStart(Right):
+    def _check_start(self, new: NewSaga) -> None: ...
+
+
+class RefusesTheSameStart(Right):
+    def _check_start(self, new: NewSaga) -> None:
+        if self.row(new.id) is not None:
+            raise SagaAlreadyExists(new.id, "and that is enough")
+
+
+class MakesWritesOfUnitsAgain(Right):
+    async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
+        row = self.row(write.saga_id)
+        if within is not None and row is not None and row.version == write.version + 1:
+            write = write._replace(version=row.version)
+        await super().write(write, within=within)
 
 
 class BeginsWhatIsPending(Right):
@@ -220,31 +250,31 @@ class TiesTheHistory(Right):
 
 
 class Claims(Right):
-    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
-        return await super().claim(**self.spoiled(options))
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
+        return await super().claim(self.spoiled(claim))
 
-    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
-        return options
+    def spoiled(self, claim: SagaClaim) -> SagaClaim:
+        return claim
 
 
 class ClaimsMoreThanAskedFor(Claims):
-    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "limit": 100}
+    def spoiled(self, claim: SagaClaim) -> SagaClaim:
+        return claim._replace(limit=100)
 
 
 class ClaimsAnyName(Claims):
-    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "names": None}
+    def spoiled(self, claim: SagaClaim) -> SagaClaim:
+        return claim._replace(names=None)
 
 
 class TakesNoNamesForAny(Claims):
-    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "names": options.get("names") or None}
+    def spoiled(self, claim: SagaClaim) -> SagaClaim:
+        return claim._replace(names=claim.names or None)
 
 
 class ClaimsWhatHasJustBecomeDue(Claims):
-    def spoiled(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "overdue_s": 0.0}
+    def spoiled(self, claim: SagaClaim) -> SagaClaim:
+        return claim._replace(overdue_s=0.0)
 
 
 class ClaimsWhateverIsLive(Claims):
@@ -260,18 +290,18 @@ class ClaimsTheYoungestFirst(Claims):
 class ClaimsOnceForEachWorker(Claims):
     """It looks, and takes when others have looked too."""
 
-    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
-        before = {row.id: row.wake_at for row in self._due(0.0)[: options.get("limit", 1)]}
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
+        before = {row.id: row.wake_at for row in self._due(0.0)[: claim.limit]}
         await sleep(0)
         for row in self.rows():
-            if row.id in before and options.get("saga_id") is None:
+            if row.id in before and claim.saga_id is None:
                 row.wake_at = before[row.id]
-        return await super().claim(**options)
+        return await super().claim(claim)
 
 
 class Counts(Claims):
-    async def claim(self, **options: Any) -> Sequence[SagaRecord]:
-        taken = await super().claim(**options)
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
+        taken = await super().claim(claim)
         for record in taken:
             self.spoil(self.row(record.id))
         return [self.row(record.id).record() for record in taken]
@@ -372,6 +402,10 @@ FAULTS = [
     WritesWhatIsNotThere,
     RemembersWhatNeverWas,
     StartsOutsideTheUnit,
+    SeesNothingOfTheUnit,
+    DropsTheSecondStart,
+    RefusesTheSameStart,
+    MakesWritesOfUnitsAgain,
     BeginsWhatIsPending,
     LooksAtNoFence,
     LooksAtNoVersion,

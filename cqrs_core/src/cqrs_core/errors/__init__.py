@@ -46,6 +46,7 @@ from cqrs_core.errors.injecting import (
 from cqrs_core.errors.sagas import (
     InvalidSaga,
     NotInStep,
+    SagaAbandoned,
     SagaAlreadyExists,
     SagaChanged,
     SagaFailed,
@@ -137,6 +138,7 @@ __all__ = [
     "ProvidedTwice",
     "PublishedAndConsumed",
     "RelayRefused",
+    "SagaAbandoned",
     "SagaAlreadyExists",
     "SagaChanged",
     "SagaFailed",

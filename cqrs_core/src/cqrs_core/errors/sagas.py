@@ -105,6 +105,24 @@ class SagaSuspended(CqrsError, RuntimeError):
         )
 
 
+class SagaAbandoned(CqrsError, RuntimeError):
+    """
+    A saga was given up by a person as it is: what it had done is neither completed nor undone.
+
+    Attributes:
+        saga_id: Which saga.
+        error: What went wrong before, as text.
+    """
+
+    def __init__(self, saga_id: uuid.UUID, error: str) -> None:
+        self.saga_id = saga_id
+        self.error = error
+        super().__init__(
+            f"The saga {saga_id} was given up as it is, half done or half undone; who has decided it, and why, is in "
+            f"its history. What went wrong before: {error}"
+        )
+
+
 class SagaNotClaimable(CqrsError, RuntimeError):
     """
     A saga was to be recovered that is not there for the taking.
@@ -186,7 +204,8 @@ class SagasNotKept(CqrsError, TypeError):
     def __init__(self, storage: type) -> None:
         self.storage = storage
         super().__init__(
-            f"{name_of(storage)} keeps no sagas: it has no attribute `sagas`. Use one that does, such as MemoryStorage."
+            f"{name_of(storage)} keeps no sagas: its attribute `sagas` is no SagaStorage. Use one that does, such as "
+            "MemoryStorage or cqrs_sqla's."
         )
 
 

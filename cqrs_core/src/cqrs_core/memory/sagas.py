@@ -10,7 +10,7 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.errors import InvalidOption, SagaChanged, SagaFenced, SagaNotFound
 from cqrs_core.saga.log import Branch, SagaLogEntry, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, follow
-from cqrs_core.saga.storage import SagaRecord
+from cqrs_core.saga.storage import SagaRecord, check_same_start
 
 if TYPE_CHECKING:
     import uuid
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cqrs_core.clock import Clock
     from cqrs_core.memory.outbox import MemoryOutbox
     from cqrs_core.saga.log import LogRecord
-    from cqrs_core.saga.storage import NewSaga, SagaChange, SagaQuery, SagaWrite
+    from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaWrite
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -65,7 +65,7 @@ class MemorySagaStorage:
 
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.start`."""
-        row = self._rows.get(new.id)
+        row = self._rows.get(new.id) or _started_in(within, new.id)
         if row is not None:
             is_ours = (row.owner, row.version, row.fence) == (new.owner, 1, 1)
             return None if is_ours else row.record()
@@ -73,7 +73,7 @@ class MemorySagaStorage:
         if within is None:
             self._rows[new.id] = self._going[new.id] = row
         else:
-            within.on_commit(lambda: self._keep(row))  # type: ignore[attr-defined]  # one of ours
+            within.on_commit(lambda: self._keep(row), lambda: self._check_start(new), row)  # type: ignore[attr-defined]  # one of ours
         return None
 
     async def write(self, write: SagaWrite, *, within: UnitOfWork | None = None) -> None:
@@ -87,31 +87,22 @@ class MemorySagaStorage:
         if within is None:
             self._apply(row, write)
         else:
-            within.on_commit(lambda: self._apply(row, write), lambda: self._guarded(write))  # type: ignore[attr-defined]  # one of ours
+            within.on_commit(lambda: self._apply_once(write), lambda: self._guarded(write))  # type: ignore[attr-defined]  # one of ours
 
-    async def claim(
-        self,
-        *,
-        owner: str,
-        lease_s: float,
-        limit: int = 1,
-        names: Collection[str] | None = None,
-        saga_id: uuid.UUID | None = None,
-        overdue_s: float = 0.0,
-    ) -> Sequence[SagaRecord]:
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.claim`."""
         due = [
             row
-            for row in self._due(overdue_s)
-            if (names is None or row.name in names) and (saga_id is None or row.id == saga_id)
+            for row in self._due(claim.overdue_s)
+            if (claim.names is None or row.name in claim.names) and claim.saga_id in (None, row.id)
         ]
-        taken = due[:limit]
-        until = self._clock.now() + timedelta(seconds=lease_s)
+        taken = due[: claim.limit]
+        until = self._clock.now() + timedelta(seconds=claim.lease_s)
         for row in taken:
             row.stand(follow(row.standing, Happened.CLAIMED, ()), row.step_id, self._clock.now())
             row.fence += 1
             row.claims += 1
-            row.owner, row.wake_at = owner, until
+            row.owner, row.wake_at = claim.owner, until
         return [row.record() for row in taken]
 
     async def renew(self, held: Collection[tuple[uuid.UUID, int]], *, lease_s: float) -> Collection[uuid.UUID]:
@@ -168,18 +159,22 @@ class MemorySagaStorage:
 
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         """As :meth:`cqrs_core.saga.storage.SagaKeeper.purge`."""
-        end = self._clock.now() - older_than
-        gone = [row for row in self._ended if row.updated_at < end][:limit]
-        for row in gone:
-            self._ended.remove(row)
-            del self._rows[row.id]
-        return len(gone)
+        end, gone = self._clock.now() - older_than, 0
+        while gone < limit and self._ended and self._ended[0].updated_at < end:
+            del self._rows[self._ended.popleft().id]
+            gone += 1
+        return gone
 
     def forget(self) -> None:
         """Forget everything."""
         self._rows.clear()
         self._going.clear()
         self._ended.clear()
+
+    def _check_start(self, new: NewSaga) -> None:
+        row = self._rows.get(new.id)
+        if row is not None:
+            check_same_start(row.record(), new)
 
     def _keep(self, row: _Row) -> None:
         if row.id not in self._rows:
@@ -201,14 +196,15 @@ class MemorySagaStorage:
             return None
         raise SagaFenced(write.saga_id)
 
+    def _apply_once(self, write: SagaWrite) -> None:
+        row = self._guarded(write)
+        if row is not None:
+            self._apply(row, write)
+
     def _apply(self, row: _Row, write: SagaWrite) -> None:
         now = self._clock.now()
-        row.standing = write.standing
-        row.step_id = write.step_id
-        row.version += 1
-        row.updated_at = now
-        for record in write.log:
-            row.history.append((now, record))
+        row.stand(write.standing, write.step_id, now)
+        row.add(write.log, now)
         row.claims = write.claims
         if write.context is not None:
             row.context = write.context
@@ -232,6 +228,12 @@ class MemorySagaStorage:
             self._ended.append(row)
             while len(self._ended) > self._max_finished:
                 del self._rows[self._ended.popleft().id]
+
+
+def _started_in(unit: UnitOfWork | None, saga_id: uuid.UUID) -> _Row | None:
+    """Find what *unit* is to start."""
+    waiting = () if unit is None else unit.waiting()  # type: ignore[attr-defined]  # one of ours
+    return next((row for row in waiting if isinstance(row, _Row) and row.id == saga_id), None)
 
 
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)

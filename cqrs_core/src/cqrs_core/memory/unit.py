@@ -9,7 +9,7 @@ from cqrs_core.errors import NotProvided
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 
     from cqrs_core.envelope import Envelope
     from cqrs_core.memory.claims import Receipt
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from cqrs_core.memory.outbox import MemoryOutbox
 
 T = TypeVar("T")
-
-
-def _agree() -> None:
-    """For what may be done whatever has happened meanwhile."""
 
 
 class MemoryUnitOfWork:
@@ -35,23 +31,28 @@ class MemoryUnitOfWork:
         self._inbox = inbox
         self._envelopes: list[Envelope] = []
         self._receipts: list[Receipt] = []
-        #: What sagas have written within the unit: what checks once more that it may be, and what does it.
-        self._changes: list[tuple[Callable[[], object], Callable[[], object]]] = []
+        #: What sagas have written within the unit: what checks once more that it may be, what does it, what is made.
+        self._changes: list[tuple[Callable[[], object], Callable[[], object], object]] = []
 
     @property
     def is_begun(self) -> bool:
         """Whether there is anything to commit: an envelope, a message that it has accepted, a saga."""
         return bool(self._envelopes or self._receipts or self._changes)
 
-    def on_commit(self, do: Callable[[], object], check: Callable[[], object] = _agree) -> None:
+    def on_commit(self, do: Callable[[], object], check: Callable[[], object], makes: object = None) -> None:
         """
         Have something done with the commit, or not at all.
 
         Args:
             do: It must not fail.
             check: Raises if it must not be done by then; nothing of the unit is kept in that case.
+            makes: What is there then, and until then is among what :meth:`waiting` gives.
         """
-        self._changes.append((check, do))
+        self._changes.append((check, do, makes))
+
+    def waiting(self) -> Iterator[object]:
+        """Iterate over what is there when the unit is committed."""
+        return (makes for _, _, makes in self._changes)
 
     def get(self, wanted: type[T]) -> T:
         """
@@ -99,11 +100,11 @@ class MemoryUnitOfWork:
 
     async def commit(self) -> None:
         """As :meth:`cqrs_core.unit_of_work.UnitOfWork.commit`; it does not wait, and fails only for a saga."""
-        for check, _ in self._changes:
+        for check, _, _ in self._changes:
             check()
         self._outbox.keep(self._envelopes)
         self._inbox.keep(self._receipts)
-        for _, do in self._changes:
+        for _, do, _ in self._changes:
             do()
         self._envelopes, self._receipts, self._changes = [], [], []
 

@@ -13,12 +13,13 @@ from cqrs_core.clock import SystemClock
 from cqrs_core.concurrency import Gate, as_failure, open_task_group, run_all, run_shielded, run_within
 from cqrs_core.errors import StorageUnavailable
 from cqrs_core.relay.figures import Figures
-from cqrs_core.relay.options import OUTAGE, RelayOptions
+from cqrs_core.relay.options import RelayOptions
 from cqrs_core.relay.parking import Parking
 from cqrs_core.relay.reading import Reader
 from cqrs_core.relay.refusals import judge
 from cqrs_core.relay.sending import send_in_order, send_one_by_one
 from cqrs_core.relay.share import Share
+from cqrs_core.resilience import OUTAGE
 
 if TYPE_CHECKING:
     from collections import Counter

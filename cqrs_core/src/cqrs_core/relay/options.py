@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from cqrs_core.breaker import check_duration
 from cqrs_core.errors import InvalidOption
 from cqrs_core.resilience import RetryPolicy
 
 #: What becomes of the other messages of a key when one of them is given up: they go on, or wait for a person.
 OnDead = Literal["skip", "halt"]
-
-#: For what has no end but success: a broker, or a storage, that does not answer.
-OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +54,6 @@ class RelayOptions:
         if self.on_dead not in get_args(OnDead):
             raise InvalidOption("on_dead", self.on_dead, "'skip' or 'halt'")
         for name in ("lease_ttl_s", "shortest_poll_s", "longest_poll_s", "drain_deadline_s", "observe_every_s"):
-            seconds = getattr(self, name)
-            if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
-                raise InvalidOption(name, seconds, "a number of seconds, more than 0")
+            check_duration(name, getattr(self, name))
         if self.longest_poll_s < self.shortest_poll_s:
             raise InvalidOption("longest_poll_s", self.longest_poll_s, "at least shortest_poll_s")

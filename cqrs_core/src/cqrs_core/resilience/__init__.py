@@ -10,6 +10,6 @@ streams and chains all come here, and what has no policy never does.
 from __future__ import annotations
 
 from cqrs_core.resilience.policies import EventHandlerFallback, HandlerFallback, Policies, RequestHandlerFallback
-from cqrs_core.resilience.retry_policy import RetryPolicy
+from cqrs_core.resilience.retry_policy import OUTAGE, RetryPolicy
 
-__all__ = ["EventHandlerFallback", "HandlerFallback", "Policies", "RequestHandlerFallback", "RetryPolicy"]
+__all__ = ["OUTAGE", "EventHandlerFallback", "HandlerFallback", "Policies", "RequestHandlerFallback", "RetryPolicy"]

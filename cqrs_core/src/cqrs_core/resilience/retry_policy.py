@@ -107,3 +107,7 @@ def check(option: str, value: object, is_right: bool, expected: str) -> None:  #
     """Refuse an option that is not right."""
     if not is_right:
         raise InvalidOption(option, value, expected)
+
+
+#: For what has no end but success: a broker, or a storage, that does not answer.
+OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.errors import InvalidOption, SagaChanged, SagaNotFound
 from cqrs_core.saga.contexts import ContextForm
 from cqrs_core.saga.definition import definition_of
-from cqrs_core.saga.log import Branch, Done, LogRecord, SagaAction, SagaStatus, SagaStepStatus, still_done
+from cqrs_core.saga.log import Branch, Done, LogRecord, SagaAction, SagaStatus, SagaStepStatus, acted, still_done
 from cqrs_core.saga.plan import Happened, IllegalTransition, follow
 from cqrs_core.saga.storage import SagaChange
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.saga.definition import Definition, Saga
     from cqrs_core.saga.log import SagaLogEntry
+    from cqrs_core.saga.plan import Standing
     from cqrs_core.saga.steps import SagaContext
     from cqrs_core.saga.storage import SagaRecord
 
@@ -57,7 +58,8 @@ class SagaAdministration:
 
         Raises:
             SagaNotFound: There is no such saga.
-            SagaChanged: It has ended, is undone already, or is past its point of no return.
+            SagaChanged: It has ended, is undone already, or is past its point of no return; or another version of its
+                class has begun it, and this one cannot tell.
         """
         return await self._decide(saga_id, Happened.TURNED, actor, reason)
 
@@ -69,7 +71,7 @@ class SagaAdministration:
 
         Raises:
             SagaNotFound: There is no such saga.
-            SagaChanged: It is not suspended, or has changed in this moment.
+            SagaChanged: It is not suspended, or has changed in this moment; or as for :meth:`undo`.
         """
         return await self._decide(saga_id, Happened.SKIPPED, actor, reason, context)
 
@@ -97,31 +99,54 @@ class SagaAdministration:
             raise InvalidOption("saga_id", saga_id, f"one of a saga that is known here, which {record.name!r} is not")
         history: Sequence[SagaLogEntry] = await self._storage.get_step_history(saga_id)
         done = still_done(history)
+        stood, problem = _stood(record, definition, history, decision)
         this = Done(record.step_id, Branch.FALLBACK if record.branch is Branch.FALLBACK else Branch.PRIMARY)
         undoable = sum(other != this for other in done)
+        if problem is not None:
+            raise SagaChanged(saga_id, problem)
         try:
-            standing = follow(record.standing, decision, definition.kinds, undoable=undoable)
+            standing = follow(stood, decision, definition.kinds, undoable=undoable)
         except IllegalTransition as error:
             problem = f"it is {record.status}, and that cannot be decided then"
             raise SagaChanged(saga_id, problem) from error
-        written = None if context is None else ContextForm(definition.context_type).encode(context, {})
+        written = None if context is None else _written(definition, context, record)
         log = [
             LogRecord(
                 this.step_id, "", this.branch, SagaAction.ADMIN, SagaStepStatus.COMPLETED, 1, f"{actor}: {reason}"
             ),
             *_taken_for(decision, record, this, done, is_more=standing.cursor > undoable),
         ]
-        step_id = (
-            definition.steps[standing.cursor].id if _goes_forward(standing.status, definition, standing.cursor) else ""
-        )
+        step_id = record.step_id if decision is Happened.RETRIED else definition.step_at_work(standing)
         changed: SagaRecord = await self._storage.change(
             SagaChange(saga_id, record.version, standing, step_id, log, written)
         )
         return changed
 
 
-def _goes_forward(status: SagaStatus, definition: Definition, cursor: int) -> bool:
-    return status in (SagaStatus.PENDING, SagaStatus.RUNNING) and cursor < len(definition.steps)
+def _stood(
+    record: SagaRecord, definition: Definition, history: Sequence[SagaLogEntry], decision: Happened
+) -> tuple[Standing, str | None]:
+    """Tell where a saga stands by the steps of *definition*, if that was changed; or why that cannot be told."""
+    standing = record.standing
+    is_undone = (standing.suspended_from or standing.status) is SagaStatus.COMPENSATING
+    if decision not in _BY_STEPS or is_undone or record.fingerprint == definition.fingerprint:
+        return standing, None
+    done = acted(history)
+    problem = definition.misfit(done, record.step_id if standing.attempt else None)
+    cursor = definition.cursor_after(done)
+    if problem is None and decision is Happened.SKIPPED and cursor == len(definition.steps):
+        problem = f"it has done all that {definition.name} has to do"
+    return standing._replace(cursor=cursor), None if problem is None else f"its definition has changed: {problem}"
+
+
+#: Decisions that depend on the steps that are done, and on those that are not. With the others the saga stays where it
+#: is, and whoever goes on with it sees whether it can.
+_BY_STEPS = (Happened.TURNED, Happened.SKIPPED)
+
+
+def _written(definition: Definition, context: SagaContext, record: SagaRecord) -> bytes:
+    form = ContextForm(definition.context_type)
+    return form.encode(context, form.unknown(context, record.context))
 
 
 def _taken_for(

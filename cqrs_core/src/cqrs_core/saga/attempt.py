@@ -64,18 +64,28 @@ def _attempt_at_once(make: Callable[[], Any], method: str, emitter: EventEmitter
 
 def _attempt_at_once_by_resolving(handler_class: type, method: str, resolve: Resolve, emitter: EventEmitter) -> Attempt:
     async def attempt_by_resolving(context: Any, current: CurrentStep) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as above
-        handler = await resolve(handler_class)
-        try:
-            result = await getattr(handler, method)(context)
-        except BaseException:
-            handler.take_events()
-            raise
-        current.has_returned = True
-        if not handler.pending_events:
-            return result, ()
-        return result, await emitter.handle_and_keep(handler.take_events(), resolve)
+        return await _call_and_emit(await resolve(handler_class), method, context, current, emitter, resolve)
 
     return attempt_by_resolving
+
+
+async def _call_and_emit(  # noqa: PLR0917 - as above
+    handler: Any,  # noqa: ANN401 - a step, or another object with its methods
+    method: str,
+    context: Any,  # noqa: ANN401 - as above
+    current: CurrentStep,
+    emitter: EventEmitter,
+    resolve: Resolve,
+) -> tuple[Any, Sequence[Event]]:
+    try:
+        result = await getattr(handler, method)(context)
+    except BaseException:
+        handler.take_events()
+        raise
+    current.has_returned = True
+    if not handler.pending_events:
+        return result, ()
+    return result, await emitter.handle_and_keep(handler.take_events(), resolve)
 
 
 def _attempt_by_resolving(
@@ -92,20 +102,12 @@ def _calling(
 ) -> Callable[[Any, CurrentStep, Resolve], Awaitable[tuple[Any, Sequence[Event]]]]:
     async def call(context: Any, current: CurrentStep, resolve: Resolve) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as above
         handler = await resolve(handler_class)
-
-        async def call_and_emit(context: Any) -> tuple[Any, Sequence[Event]]:  # noqa: ANN401 - as above
-            try:
-                result = await getattr(handler, method)(context)
-            except BaseException:
-                handler.take_events()
-                raise
-            current.has_returned = True
-            if not handler.pending_events:
-                return result, ()
-            return result, await emitter.handle_and_keep(handler.take_events(), resolve)
-
         if deadline is None:
-            return await call_and_emit(context)
+            return await _call_and_emit(handler, method, context, current, emitter, resolve)
+
+        def call_and_emit(context: Any) -> Awaitable[tuple[Any, Sequence[Event]]]:  # noqa: ANN401 - as above
+            return _call_and_emit(handler, method, context, current, emitter, resolve)
+
         outcome: tuple[Any, Sequence[Event]] = await deadline.call(call_and_emit, context, lambda: handler_class)
         return outcome
 

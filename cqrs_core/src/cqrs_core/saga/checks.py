@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 
 from cqrs_core.errors import name_of
 from cqrs_core.resilience import Policies
-from cqrs_core.saga.given import argument_of, handler_of, id_of, option_of, sides_of
+from cqrs_core.saga.listed_steps import argument_of, handler_of, id_of, option_of, sides_of
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.saga.steps import Fallback, SagaStepHandler
 from cqrs_core.type_arguments import MISSING

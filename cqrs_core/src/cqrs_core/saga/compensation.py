@@ -54,7 +54,7 @@ class Compensator:
 
     async def leave_primary(self, run: Run) -> None:
         """Undo the primary of the step at work, which may have taken effect, so that its fallback can begin."""
-        await self._undo(run, Done(run.saga.step_at_work(run.standing), Branch.PRIMARY))
+        await self._undo(run, Done(run.saga.definition.step_at_work(run.standing), Branch.PRIMARY))
 
     async def _undo(self, run: Run, done: Done) -> None:
         side = run.saga.undoing(done)
@@ -62,7 +62,7 @@ class Compensator:
             raise SagaUnrunnable(run.id, f"nothing here undoes the {done.branch.name.lower()} of {done.step_id!r}.")
         try:
             published = await self._attempts(run, side)
-            envelopes = self._publishing.envelopes(published)
+            envelopes = self._publishing.envelopes(run.id, published)
         except Exception as error:
             if is_end_of(run, error):
                 raise
@@ -75,7 +75,7 @@ class Compensator:
         record = self._record(run, side, SagaStepStatus.COMPLETED)
         left = [other for other in run.done if other != done]
         await self._journal.note(run, standing, record, None, envelopes, done=left)
-        await self._publishing.go_on(published)
+        await self._publishing.publish(published)
 
     async def _attempts(self, run: Run, side: RunnableSide) -> Sequence[Event]:
         attempt: Any = partial(self._attempt, run, side)
@@ -89,6 +89,7 @@ class Compensator:
     async def _attempt(self, run: Run, side: RunnableSide, _: object) -> tuple[object, Sequence[Event]] | None:
         if self._journal.is_unsure_of(run) and not await self._journal.is_still_ours(run):
             return None
+        run.is_begun = True
         attempt, fence = run.standing.attempt, run.lease.fence
         current = CurrentStep(run.id, side.step_id, side.branch, SagaAction.COMPENSATE, attempt, fence)
         return await attempt_guarded(run, current, side.undo, run.fresh_context())

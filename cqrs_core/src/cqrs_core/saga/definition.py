@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from cqrs_core.errors import InvalidSaga, name_of
 from cqrs_core.saga.checks import saga_problems
-from cqrs_core.saga.given import argument_of, handler_of, id_of, option_of
-from cqrs_core.saga.log import Branch
+from cqrs_core.saga.listed_steps import argument_of, handler_of, id_of, option_of
+from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.saga.steps import Ctx, Fallback, SagaContext, SagaStepHandler
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cqrs_core.resilience import RetryPolicy
+    from cqrs_core.saga.plan import Standing
 
 
 class Saga(Generic[Ctx]):
@@ -47,11 +48,6 @@ class Saga(Generic[Ctx]):
             problems = list(saga_problems(cls, context_of(cls)))
             if problems:
                 raise InvalidSaga(cls, problems)
-
-    @property
-    def steps_count(self) -> int:
-        """How many steps there are."""
-        return len(self.steps)
 
 
 @dataclass(frozen=True)
@@ -141,6 +137,15 @@ class Definition:
         kinds = {step.id: step.kind for step in (*self.steps, *self.retired)}
         return kinds.get(self.current_id(step_id), StepKind.COMPENSABLE) is StepKind.COMPENSABLE
 
+    def cursor_after(self, done: Sequence[str]) -> int:
+        """Count how many of the steps of this version are done, when those of the ids *done* are."""
+        return sum(not self.is_retired(step_id) for step_id in done)
+
+    def step_at_work(self, standing: Standing) -> str:
+        """Give the id of the step that is at work where a saga stands; none, if none is."""
+        forward = (standing.suspended_from or standing.status) in _FORWARD
+        return self.steps[standing.cursor].id if forward and standing.cursor < len(self.steps) else ""
+
     def misfit(self, done: Sequence[str], at_work: str | None) -> str | None:
         """
         Tell why a saga that another version of the class has begun cannot go on with this one; ``None``: it can.
@@ -157,6 +162,9 @@ class Definition:
         if at_work is not None and self.current_id(at_work) != following:
             return f"the step {at_work!r} may have been begun, and {self.name} goes on with {following!r}"
         return None
+
+
+_FORWARD = (SagaStatus.PENDING, SagaStatus.RUNNING)
 
 
 def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
@@ -185,7 +193,7 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
     steps = tuple(_step_of(given) for given in cls.steps)
     definition = _definitions[cls] = Definition(
         saga=cls,
-        name=name_given(cls),
+        name=vars(cls).get("name") or cls.__name__,
         context_type=context_type,
         steps=steps,
         kinds=tuple(step.kind for step in steps),
@@ -197,11 +205,6 @@ def definition_of(saga: type[Saga[Any]] | Saga[Any]) -> Definition:
 
 #: By class; classes are not made while a program runs.
 _definitions: dict[type, Definition] = {}
-
-
-def name_given(saga: type[Saga[Any]]) -> str:
-    """Tell what stored sagas know the class by."""
-    return vars(saga).get("name") or saga.__name__
 
 
 def context_of(saga: type, *, must_resolve: bool = False) -> Any:  # noqa: ANN401 - what a program wrote

@@ -8,16 +8,17 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency import run_shielded
-from cqrs_core.errors import CqrsError, SagaAlreadyExists, SagaFailed, SagaFenced, SagaSuspended
+from cqrs_core.errors import CqrsError, SagaAbandoned, SagaFailed, SagaFenced, SagaSuspended
 from cqrs_core.saga.compensation import Compensator
 from cqrs_core.saga.contexts import input_hash
 from cqrs_core.saga.execution import Executor
 from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStatus
-from cqrs_core.saga.plan import Happened, Standing, can_turn, follow
+from cqrs_core.saga.options import SagaOptions
+from cqrs_core.saga.plan import Standing, can_turn
 from cqrs_core.saga.run import Run, error_text
-from cqrs_core.saga.storage import NewSaga
+from cqrs_core.saga.storage import NewSaga, check_same_start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 30.0
+_NO_ERROR = "see its history."
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
 
 
@@ -42,6 +43,7 @@ class SagaEngine:
     Attributes:
         storage: Where they are.
         clock: Measures leases and delays.
+        options: How they are driven.
         heartbeat: Renews the leases, all at once.
         has_worker: Whether a worker of this process goes on with what is let go.
     """
@@ -53,7 +55,7 @@ class SagaEngine:
         *,
         clock: Clock,
         name: str = "",
-        lease_s: float = LEASE_S,
+        options: SagaOptions | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         """
@@ -64,12 +66,13 @@ class SagaEngine:
             publishing: Takes the events of steps on.
             clock: Measures leases and delays.
             name: Tells people who drives a saga.
-            lease_s: For how many seconds nobody else drives what this process drives, if it dies.
+            options: How they are driven.
             heartbeat: Renews the leases; one of its own unless given.
         """
         self.storage = storage
         self.clock = clock
-        self.heartbeat = heartbeat or Heartbeat(storage, lease_s=lease_s, clock=clock)
+        self.options = options or SagaOptions()
+        self.heartbeat = heartbeat or Heartbeat(storage, lease_s=self.options.lease_s, clock=clock)
         self.has_worker = False
         self.journal = Journal(storage, self.heartbeat, clock)
         self._executor = Executor(self.journal, Compensator(self.journal, publishing, clock), publishing, clock)
@@ -90,14 +93,14 @@ class SagaEngine:
         Raises:
             SagaAlreadyExists: There is something else under the id.
             CodecError: The context cannot be written.
-            StorageUnavailable: It could not be made durable.
+            StorageUnavailable: It may have been made durable. Begun again under the same id, it is found if so.
         """
         written = saga.form.encode(context, {})
         asked_at = self.clock.monotonic()
         new = self._new(saga, written, saga_id, SagaStatus.RUNNING)
         existing = await self.storage.start(new)
         if existing is not None:
-            _check_same(existing, new)
+            check_same_start(existing, new)
             return existing
         run = Run(saga_id, saga, Lease(saga_id, 1, asked_at, self.heartbeat.lease_s), 1, _RUNNING, context, written)
         self.heartbeat.hold(run.lease)
@@ -118,7 +121,7 @@ class SagaEngine:
         new = self._new(saga, saga.form.encode(context, {}), saga_id, SagaStatus.PENDING)
         existing = await self.storage.start(new, within=within)
         if existing is not None:
-            _check_same(existing, new)
+            check_same_start(existing, new)
 
     def _new(self, saga: RunnableSaga, written: bytes, saga_id: uuid.UUID, status: SagaStatus) -> NewSaga:
         definition = saga.definition
@@ -143,8 +146,10 @@ class SagaEngine:
         Raises:
             Exception: What the step raised for which everything was undone.
             SagaFailed: Everything was undone, for what another driver has seen.
+            SagaAbandoned: A person has given it up as it is.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
+            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         run = await begin()
@@ -154,13 +159,18 @@ class SagaEngine:
             while (result := await self._executor.advance(run)) is not None:
                 yield result
         except BaseException as error:
-            await self.let_go(run, error)
+            await self._let_go(run, error)
             raise
         finally:
             self.heartbeat.let_go(run.lease)
         raise_outcome(run)
 
-    async def let_go(self, run: Run, error: BaseException) -> None:
+    async def leave(self, run: Run) -> None:
+        """Leave *run*, of which nothing was begun here, to whoever claims it next."""
+        self.heartbeat.let_go(run.lease)
+        await run_shielded(lambda: self._release(run))
+
+    async def _let_go(self, run: Run, error: BaseException) -> None:
         """Leave *run* because of *error*: somebody else goes on with it; or, where nobody would, undo it."""
         standing = run.standing
         if not standing.status.is_live or isinstance(error, SagaFenced):
@@ -178,7 +188,7 @@ class SagaEngine:
 
     @staticmethod
     def _can_be_undone(run: Run) -> bool:
-        standing = run.standing if run.is_begun else run.standing._replace(attempt=0)
+        standing = run.left()
         return standing.status is SagaStatus.COMPENSATING or can_turn(standing, run.saga.kinds)
 
     async def _release(self, run: Run) -> None:
@@ -186,9 +196,8 @@ class SagaEngine:
             await self.journal.was_written(run)  # it may have been cancelled while it waited for the answer
             if not run.standing.status.is_live:
                 return
-            happened = Happened.DROPPED if run.is_begun else Happened.LEFT
-            standing = follow(run.standing, happened, run.saga.kinds)
-            await self.journal.release(run, standing, claims=run.claims if run.is_begun else 0)
+            claims = run.claims if run.is_begun else max(run.claims - 1, 0)  # then this one does not count
+            await self.journal.release(run, run.left(), claims=claims)
         except CqrsError:
             logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
 
@@ -202,22 +211,16 @@ class SagaEngine:
             logger.exception("A saga that was cancelled could not be undone to its end.")
 
 
-def _check_same(existing: SagaRecord, new: NewSaga) -> None:
-    if existing.name != new.name:
-        raise SagaAlreadyExists(new.id, f"as a {existing.name}")
-    if existing.input_hash != new.input_hash:
-        raise SagaAlreadyExists(new.id, "and was started with another context")
-
-
 def raise_outcome(run: Run) -> None:
     """Raise what became of a saga, unless it is completed."""
     status, failure = run.standing.status, run.failure
+    error = run.error or _NO_ERROR
     if status is SagaStatus.SUSPENDED:
-        raise SagaSuspended(run.id, "see its history." if failure is None else error_text(failure)) from failure
+        raise SagaSuspended(run.id, error) from failure
     if status is not SagaStatus.FAILED:
         return
     if failure is None:
-        raise SagaFailed(run.id, "see its history.")
+        raise SagaFailed(run.id, error)
     run.failure = None
     try:
         raise failure
@@ -227,10 +230,10 @@ def raise_outcome(run: Run) -> None:
 
 def raise_stored(record: SagaRecord) -> None:
     """Raise what became of a saga that somebody else has driven, unless it is completed."""
-    error = record.error or "see its history."
+    error = record.error or _NO_ERROR
     if record.status is SagaStatus.FAILED:
         raise SagaFailed(record.id, error)
     if record.status is SagaStatus.ABANDONED:
-        raise SagaFailed(record.id, f"it was abandoned as it is. {error}")
+        raise SagaAbandoned(record.id, error)
     if record.status is SagaStatus.SUSPENDED:
         raise SagaSuspended(record.id, error)

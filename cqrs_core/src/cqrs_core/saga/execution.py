@@ -89,10 +89,9 @@ class Executor:
         if run.standing.status is not SagaStatus.RUNNING:
             return
         _, side = _at_work(run)
-        standing = run.standing if run.is_begun else run.standing._replace(attempt=0)
         this = side.done
         undoable = sum(done != this for done in run.done)
-        turned = follow(standing, Happened.TURNED, run.saga.kinds, undoable=undoable)
+        turned = follow(run.left(), Happened.TURNED, run.saga.kinds, undoable=undoable)
         record, done = None, run.done
         if turned.cursor > undoable:
             record, done = _record(run, side, SagaStepStatus.IN_DOUBT, _CANCELLED), with_done(run.done, this)
@@ -129,7 +128,7 @@ class Executor:
             else:
                 await self._journal.note_step(run, *change)
         if published:
-            await self._publishing.go_on(published)
+            await self._publishing.publish(published)
         handed_out: SagaStepResult[Any, Any] = result
         return handed_out if handed_out.saga_id is run.id else replace(handed_out, saga_id=run.id)
 
@@ -171,7 +170,7 @@ class Executor:
         if not isinstance(result, SagaStepResult):
             raise WrongStepResult(side.handler, result)
         record = _record(run, side, SagaStepStatus.COMPLETED)
-        return record, run.encoded(), self._publishing.envelopes(published) if published else (), side.done
+        return record, run.encoded(), self._publishing.envelopes(run.id, published) if published else (), side.done
 
     async def _write_within(
         self, run: Run, side: RunnableSide, unit: UnitOfWork, result: object, published: Sequence[Event]

@@ -70,7 +70,7 @@ class Journal:
             SagaFenced: Another has the saga by now. Nothing was written.
             SagaStorageUnavailable: The storage could not be written to for as long as the saga was surely ours.
         """
-        step_id = run.saga.step_at_work(standing)
+        step_id = run.saga.definition.step_at_work(standing)
         log = () if record is None else (record,)
         done = run.done if done is None else done
         return self._note(run, done, standing, step_id, log, context, envelopes, error=error)
@@ -114,7 +114,8 @@ class Journal:
         within: UnitOfWork | None = None,
     ) -> None:
         lease, lease_s, now = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        wake_in_s = lease_s if now > lease.renewed_at + lease_s / 2 else None
+        # What is committed later, or never, lengthens nothing.
+        wake_in_s = lease_s if within is None and now > lease.renewed_at + lease_s / 2 else None
         write = SagaWrite(
             run.id,
             lease.fence,
@@ -139,27 +140,44 @@ class Journal:
             except _UNSURE:
                 await self._answer(run, lambda: self._storage.write(write))
             self.settle(run)
-        if wake_in_s is not None:
-            lease.extend(now, lease_s)
+            if wake_in_s is None:
+                lease.hear(now, lease_s)
+            else:
+                lease.extend(now, lease_s)
 
     def is_unsure_of(self, run: Run) -> bool:
-        """Tell whether the lease may have run out, as of a process that stood still: then nothing may be begun."""
-        return self._clock.monotonic() >= run.lease.safe_until
+        """
+        Tell whether *run* may be another's by now: nothing may be begun then before it is asked.
+
+        The lease may have run out, as of a process that stood still; or nothing was heard for a while, in which people
+        may have decided otherwise.
+        """
+        return self._clock.monotonic() >= run.lease.fresh_until
 
     async def is_still_ours(self, run: Run) -> bool:
         """
-        Ask whether *run* is, and keep it if so.
+        Ask whether *run* is; and if its lease may have run out, keep it.
 
         Raises:
             SagaStorageUnavailable: That cannot be told now.
         """
-        lease, lease_s, asked_at = run.lease, self._heartbeat.lease_s, self._clock.monotonic()
-        lost = await self._answer(run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s))
-        if lost:
-            lease.lose()
-        else:
-            lease.extend(asked_at, lease_s)
-        return not lost
+        lease, lease_s = run.lease, self._heartbeat.lease_s
+        while not lease.is_lost:  # it may have been told already
+            asked_at = self._clock.monotonic()
+            if asked_at < lease.safe_until:  # then to look is enough, and nothing is written
+                stored = await self._answer(run, lambda: self._storage.load(run.id))
+                is_ours = stored is not None and stored.fence == lease.fence
+                lease.hear(asked_at, lease_s)
+            else:
+                is_ours = not await self._answer(
+                    run, lambda: self._storage.renew([(run.id, lease.fence)], lease_s=lease_s)
+                )
+                lease.extend(asked_at, lease_s)
+            if not is_ours:
+                lease.lose()
+            elif self._clock.monotonic() < lease.safe_until:
+                return True  # later, the answer says nothing any more
+        return False
 
     @staticmethod
     def settle(run: Run) -> None:
@@ -173,6 +191,8 @@ class Journal:
         run.is_begun = False
         if write.context is not None:
             run.kept = write.context
+        if write.error is not None:
+            run.error = write.error
 
     async def was_written(self, run: Run) -> bool:
         """
@@ -218,7 +238,7 @@ class Journal:
             fence=run.lease.fence,
             version=run.version,
             standing=standing,
-            step_id=run.saga.step_at_work(standing) if step_id is None else step_id,
+            step_id=run.saga.definition.step_at_work(standing) if step_id is None else step_id,
             claims=claims,
             error=error,
             wake_in_s=delay_s,

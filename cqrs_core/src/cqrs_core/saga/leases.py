@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from cqrs_core.clock import SystemClock
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: A lease is not relied on for this part of its time before it ends: clocks run differently, and answers take time.
 _MARGIN = 0.2
+#: For this part of its time, what the storage has said of it last is taken for news.
+_NEWS = 1 / 30
 
 
 class Lease:
@@ -29,12 +32,13 @@ class Lease:
     Attributes:
         saga_id: Of which saga.
         fence: By which it is held.
-        safe_until: Until when it is surely ours, as the clock's ``monotonic`` has it.
+        safe_until: Until when it is surely ours, as the clock's ``monotonic`` has it; but for what people decide.
+        fresh_until: Until when something may be begun without asking whether it still is.
         is_lost: Whether another has the saga by now.
         scope: What is ended then: the attempt that runs.
     """
 
-    __slots__ = ("fence", "is_lost", "renewed_at", "safe_until", "saga_id", "scope")
+    __slots__ = ("fence", "fresh_until", "is_lost", "renewed_at", "safe_until", "saga_id", "scope")
 
     def __init__(self, saga_id: uuid.UUID, fence: int, asked_at: float, lease_s: float) -> None:
         self.saga_id = saga_id
@@ -45,12 +49,21 @@ class Lease:
 
     def extend(self, asked_at: float, lease_s: float) -> None:
         """Hold it for longer: as from when that was asked for, not when it was answered."""
+        if self.is_lost:
+            return  # the answer has come late
         self.renewed_at = asked_at
         self.safe_until = asked_at + (1 - _MARGIN) * lease_s
+        self.hear(asked_at, lease_s)
+
+    def hear(self, asked_at: float, lease_s: float) -> None:
+        """Learn that it was still ours: as of when that was asked."""
+        # Never later than it is surely ours, which is never again when it is lost.
+        self.fresh_until = min(asked_at + _NEWS * lease_s, self.safe_until)
 
     def lose(self) -> None:
-        """Learn that it is another's, and end what runs: nothing of it would be kept."""
+        """Learn that it is another's, and end what runs, and begin nothing: nothing of it would be kept."""
         self.is_lost = True
+        self.safe_until = self.fresh_until = -math.inf
         if self.scope is not None:
             self.scope.cancel()
 

@@ -132,6 +132,16 @@ class Done(NamedTuple):
     branch: Branch
 
 
+def acted(history: Iterable[SagaLogEntry]) -> list[str]:
+    """List the ids of the steps that were done, the first first; undone since or not."""
+    done = (
+        entry.step_id
+        for entry in history
+        if entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
+    )
+    return list(dict.fromkeys(done))
+
+
 def still_done(history: Iterable[SagaLogEntry]) -> list[Done]:
     """Tell what would have to be undone, the first that was done first."""
     done: list[Done] = []

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cqrs_core.bell import Bell
 from cqrs_core.clock import SystemClock
-from cqrs_core.errors import CqrsError, InvalidOption, SagasNotKept, StreamInsideUnit
+from cqrs_core.errors import CqrsError, InvalidOption, SagaNotFound, SagasNotKept, StreamInsideUnit
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.engine import SagaEngine, raise_stored
-from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.runnable import RunnableSagas
@@ -22,13 +21,13 @@ from cqrs_core.wiring import wire
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from cqrs_core.broker import Publisher
     from cqrs_core.clock import Clock
     from cqrs_core.concurrency import Once
     from cqrs_core.emitter import EventEmitter
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.definition import Saga
+    from cqrs_core.saga.options import SagaOptions
     from cqrs_core.saga.run import Run
     from cqrs_core.saga.runnable import RunnableSaga
     from cqrs_core.saga.saga_map import SagaMap
@@ -57,7 +56,6 @@ class SagaMediator:
         emitter: EventEmitter,
         storage: SagaStorage | Callable[[], SagaStorage],
         *,
-        publisher: Publisher | None = None,
         write: Callable[[Event], Sequence[Envelope]] | None = None,
         on_enqueued: Callable[[], None] | None = None,
         startup: Once | None = None,
@@ -73,9 +71,9 @@ class SagaMediator:
         Args:
             saga_map: Which context means which saga. It is frozen by wiring.
             source: Makes the handlers of steps, and offers them this mediator.
-            emitter: Takes their events to handlers in this process.
+            emitter: Takes their events to handlers in this process; and, when a step is durable and the storage has no
+                outbox, to its publisher.
             storage: Where sagas are kept; or what gives that when everything is checked.
-            publisher: Takes events to other processes, when a step is durable; where the storage has no outbox.
             write: Writes them for the outbox, where it has one.
             on_enqueued: Called when something is in it.
             startup: What must have been done before the first saga.
@@ -88,18 +86,18 @@ class SagaMediator:
         self.saga_map = saga_map
         self._emitter = emitter
         self._given_storage = storage
-        self._publisher = publisher
         self._write = write
         self._on_enqueued = on_enqueued
         self._startup = startup
         self._units = units or Units(source)
-        self._options = options or SagaOptions()
+        self._options = options
         self._clock = clock or SystemClock()
         self._name = name
         self._runnables = RunnableSagas(source, emitter, self._units, guards or Guards(clock=self._clock))
         self._sagas: dict[type, RunnableSaga] = {}
         #: By the class of the context, and the saga that was named.
         self._found: dict[tuple[type, type | None], RunnableSaga] = {}
+        self._is_wired = False
         self._engine: SagaEngine
         self._recovery: Recovery
         self.bell = Bell()
@@ -132,8 +130,11 @@ class SagaMediator:
             StreamInsideUnit: A unit of work is open here.
             Exception: What the step raised for which everything was undone.
             SagaFailed: Everything was undone, for what another driver has seen.
+            SagaAbandoned: A person has given it up as it is.
+            SagaNotFound: It was started before, has ended while its end was waited for, and was forgotten since.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
+            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         runnable = self._find(type(context), saga)
@@ -151,7 +152,7 @@ class SagaMediator:
         Raises:
             SagaNotBound: As for :meth:`stream`; so are the others.
             SagaAlreadyExists: Something else was started under the id.
-            StorageUnavailable: It could not be made durable.
+            StorageUnavailable: It may have been made durable. Start it again under the same id, which is given then.
         """
         runnable = self._find(type(context), saga)
         saga_id = saga_id or uuid.uuid4()
@@ -161,7 +162,7 @@ class SagaMediator:
         if unit is None:
             self.bell.ring()
         else:
-            unit.tell_when_committed()
+            unit.call_when_committed(self.bell.ring)
         return saga_id
 
     def recover(self, saga_id: uuid.UUID, *, saga: type[Saga[Any]]) -> AsyncGenerator[SagaStepResult[Any, Any], None]:
@@ -186,9 +187,7 @@ class SagaMediator:
 
         self._check_wired()
         sagas = {saga.definition.name: saga for saga in self._sagas.values()}
-        return SagaRecoveryWorker(
-            self._engine, sagas, options=self._options, stop_deadline_s=stop_deadline_s, bell=self.bell
-        )
+        return SagaRecoveryWorker(self._engine, sagas, stop_deadline_s=stop_deadline_s, bell=self.bell)
 
     def wire(self) -> list[CqrsError]:
         """Get ready, and tell everything that is wrong: errors, none of them raised."""
@@ -202,12 +201,10 @@ class SagaMediator:
         self._sagas = {definition.saga: self._runnables.make(definition) for definition in definitions}
         self._found.clear()
         write = self._write if storage.has_outbox else None
-        told = {} if self._on_enqueued is None else {"on_enqueued": self._on_enqueued}
-        publishing = Publishing(self._publisher, write, **told)
-        self._engine = SagaEngine(
-            storage, publishing, clock=self._clock, name=self._name, lease_s=self._options.lease_s
-        )
-        self._recovery = Recovery(self._engine, max_claims=self._options.max_claims)
+        publishing = Publishing(self._emitter.publisher, write, self._on_enqueued)
+        self._engine = SagaEngine(storage, publishing, clock=self._clock, name=self._name, options=self._options)
+        self._recovery = Recovery(self._engine)
+        self._is_wired = True
         return []
 
     def freeze(self) -> None:
@@ -232,7 +229,7 @@ class SagaMediator:
         return storage
 
     def _check_wired(self) -> None:
-        if not self._sagas:
+        if not self._is_wired:
             wire(self._emitter, self)
 
     def _find(self, context_type: type, saga: type[Saga[Any]] | None) -> RunnableSaga:
@@ -251,8 +248,7 @@ class SagaMediator:
         if self._units.are_used and self._units.current(type(context)) is not None:
             cure = "Start the saga, and leave it to workers (start_saga): it is then durable with this unit of work."
             raise StreamInsideUnit(type(context), cure)
-        if self._startup is not None:
-            await self._start()
+        await self._start()
         begun = await self._engine.begin(saga, context, saga_id)
         return await self._attach(saga, begun) if isinstance(begun, SagaRecord) else begun
 
@@ -265,6 +261,9 @@ class SagaMediator:
                 return run
             await self._clock.sleep(delay_s)
             delay_s = min(2 * delay_s, longest)
-            stored = await self._engine.storage.load(stored.id) or stored
+            found = await self._engine.storage.load(stored.id)
+            if found is None:  # it has ended, and how is forgotten
+                raise SagaNotFound(stored.id)
+            stored = found
         raise_stored(stored)
         return None

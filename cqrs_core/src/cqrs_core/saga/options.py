@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cqrs_core.breaker import check_duration
 from cqrs_core.errors import InvalidOption
 
 
@@ -36,6 +37,4 @@ class SagaOptions:
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise InvalidOption(name, count, "a whole number, at least 1")
         for name in ("lease_s", "poll_s", "orphans_after_s"):
-            seconds = getattr(self, name)
-            if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
-                raise InvalidOption(name, seconds, "a number of seconds, more than 0")
+            check_duration(name, getattr(self, name))

@@ -113,8 +113,11 @@ def _claimed(standing: Standing, *_: object) -> Standing:
     return standing._replace(status=status, attempt=standing.attempt + 1)
 
 
-def _left(standing: Standing, *_: object) -> Standing:
-    return standing._replace(attempt=0)
+def _left(standing: Standing, happened: Happened, *_: object) -> Standing:
+    # Whoever leaves was counted, and has not begun; those before may have.
+    if standing.attempt == 0:
+        raise IllegalTransition(standing, happened)
+    return standing._replace(attempt=standing.attempt - 1)
 
 
 def _dropped(standing: Standing, *_: object) -> Standing:

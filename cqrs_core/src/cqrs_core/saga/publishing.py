@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from cqrs_core.errors import NoPublisher
+from cqrs_core.errors import NoPublisher, SagaUnrunnable
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable, Sequence
 
     from cqrs_core.broker import Publisher
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def _say_nothing() -> None:
-    """For those who do not wait for what is in the outbox."""
-
-
 class Publishing:
     """Takes events to other processes."""
 
@@ -28,7 +25,7 @@ class Publishing:
         self,
         publisher: Publisher | None,
         write: Callable[[Event], Sequence[Envelope]] | None = None,
-        on_enqueued: Callable[[], None] = _say_nothing,
+        on_enqueued: Callable[[], None] | None = None,
     ) -> None:
         """
         Take what it needs.
@@ -42,12 +39,12 @@ class Publishing:
         self._write = write
         self._on_enqueued = on_enqueued
 
-    def envelopes(self, events: Sequence[Event]) -> Sequence[Envelope]:
+    def envelopes(self, saga_id: uuid.UUID, events: Sequence[Event]) -> Sequence[Envelope]:
         """
-        Write *events* for the outbox; nothing where there is none.
+        Write *events* of a saga for the outbox; nothing where there is none.
 
         Raises:
-            NoPublisher: They would be lost.
+            SagaUnrunnable: They would be lost: a fault of the program, for which no saga turns round.
             UnpublishableEvent: One of them cannot leave the process.
             CodecError: One holds something that JSON cannot carry.
         """
@@ -56,15 +53,17 @@ class Publishing:
         if self._write is not None:
             return [envelope for event in events for envelope in self._write(event)]
         if self._publisher is None:
-            raise NoPublisher(type(events[0]))
+            missing = NoPublisher(type(events[0]))
+            raise SagaUnrunnable(saga_id, str(missing)) from missing
         return ()
 
-    async def go_on(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event]) -> None:
         """Do what is left to do with *events* when the step is durable. That it fails is no matter of the saga."""
         if not events:
             return
         if self._write is not None:
-            self._on_enqueued()
+            if self._on_enqueued is not None:
+                self._on_enqueued()
             return
         for event in events:
             try:

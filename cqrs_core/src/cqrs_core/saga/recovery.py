@@ -14,12 +14,12 @@ from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.engine import SagaEngine, raise_stored
 from cqrs_core.saga.leases import Lease
-from cqrs_core.saga.log import Branch, SagaAction, SagaStatus, SagaStepStatus, still_done
+from cqrs_core.saga.log import Branch, SagaStatus, acted, still_done
 from cqrs_core.saga.plan import Happened, follow
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.run import Run, error_text
 from cqrs_core.saga.runnable import RunnableSagas
-from cqrs_core.saga.storage import SagaWrite
+from cqrs_core.saga.storage import SagaClaim, SagaWrite
 from cqrs_core.units import Units
 from cqrs_core.wiring import HandlerSource, wire
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How often a saga may be claimed without a step getting done: one that kills its workers must not do so for ever.
-MAX_CLAIMS = 5
+#: A saga that kills its workers must not do so for ever.
 _OFTEN = "it was claimed {} times without a step getting done: as a rule, the step"
 #: What cannot be run here is left to others for a while, who may have the version that can.
 _POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
@@ -45,17 +44,16 @@ _POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
 class Recovery:
     """Takes sagas that are due."""
 
-    def __init__(self, engine: SagaEngine, *, max_claims: int = MAX_CLAIMS, is_patient: bool = True) -> None:
+    def __init__(self, engine: SagaEngine, *, is_patient: bool = True) -> None:
         """
         Take what it needs.
 
         Args:
-            engine: Drives them.
-            max_claims: How often one may be claimed without getting on.
+            engine: Drives them; its options say how often one may be claimed without getting on.
             is_patient: Whether what cannot be run here is left to others at first, before it is suspended.
         """
         self._engine = engine
-        self._max_claims = max_claims
+        self._max_claims = engine.options.max_claims
         self._is_patient = is_patient
 
     async def take(self, saga: RunnableSaga, saga_id: uuid.UUID) -> Run | None:
@@ -69,6 +67,7 @@ class Recovery:
             SagaNotFound: There is none.
             SagaNotClaimable: Somebody drives it, or it is not due.
             SagaFailed: It has failed before, and is undone.
+            SagaAbandoned: A person has given it up as it is.
             SagaSuspended: It waits for a person.
             SagaUnrunnable: As for :meth:`claim`.
         """
@@ -95,9 +94,10 @@ class Recovery:
         """
         engine = self._engine
         asked_at = engine.clock.monotonic()
-        lease_s = engine.heartbeat.lease_s
         names = [saga.definition.name]
-        taken = await engine.storage.claim(owner=engine.new_owner(), lease_s=lease_s, saga_id=saga_id, names=names)
+        taken = await engine.storage.claim(
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, names=names, saga_id=saga_id)
+        )
         return await self.resume(saga, taken[0], asked_at) if taken else None
 
     async def resume(self, saga: RunnableSaga, record: SagaRecord, asked_at: float) -> Run:
@@ -113,6 +113,7 @@ class Recovery:
         lease = Lease(record.id, record.fence, asked_at, self._engine.heartbeat.lease_s)
         run = Run(record.id, saga, lease, record.version, record.standing, None, record.context)
         run.claims = record.claims
+        run.error = record.error
         try:
             if record.claims > self._max_claims:
                 raise SagaUnrunnable(record.id, f"{_OFTEN.format(record.claims)} {record.step_id!r} ends its process.")
@@ -144,8 +145,7 @@ class Recovery:
 
     async def _give_up(self, run: Run, record: SagaRecord, reason: str) -> None:
         """Let others try it, after a while; if that was often enough, let it wait for a person."""
-        # It was claimed, and nothing of it was begun.
-        standing = record.standing._replace(attempt=record.attempt - 1)
+        standing = follow(record.standing, Happened.LEFT, run.saga.kinds)
         delay_s = _POSTPONED.delay_after(record.claims)
         if record.claims >= self._max_claims or not self._is_patient:
             logger.error("The saga %s waits for a person: %s", record.id, reason)
@@ -159,7 +159,7 @@ class Recovery:
 
     async def suspend_orphan(self, record: SagaRecord) -> None:
         """Let a saga wait for a person that was claimed, and whose name nobody has been running for long."""
-        standing = follow(record.standing._replace(attempt=record.attempt - 1), Happened.GAVE_UP, ())
+        standing = follow(follow(record.standing, Happened.LEFT, ()), Happened.GAVE_UP, ())
         reason = f"no program that is running has a saga of its name, {record.name!r}."
         logger.error("The saga %s waits for a person: %s", record.id, reason)
         write = SagaWrite(
@@ -178,12 +178,12 @@ def _undo_problem(run: Run, record: SagaRecord) -> str | None:
 def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry]) -> str | None:
     """Take a saga over that another version of its class has begun, or tell why that cannot be."""
     saga, definition = run.saga, run.saga.definition
-    acted = list(dict.fromkeys(entry.step_id for entry in history if _is_acted(entry)))
+    done = acted(history)
     # The claim has counted one attempt: if there was another before, the step at work may have been begun.
-    problem = definition.misfit(acted, record.step_id if record.attempt > 1 else None)
+    problem = definition.misfit(done, record.step_id if record.attempt > 1 else None)
     if problem is not None:
         return f"its definition has changed: {problem}."
-    cursor = sum(not definition.is_retired(step_id) for step_id in acted)
+    cursor = definition.cursor_after(done)
     if cursor == len(saga.steps):
         return f"its definition has changed: it has done all that {definition.name} has to do."
     lost = [done.step_id for done in run.done if definition.must_be_undone(done.step_id) and saga.undoing(done) is None]
@@ -192,10 +192,6 @@ def _change_problem(run: Run, record: SagaRecord, history: Sequence[SagaLogEntry
     run.standing = run.standing._replace(cursor=cursor)
     run.fingerprint = definition.fingerprint
     return None
-
-
-def _is_acted(entry: SagaLogEntry) -> bool:
-    return entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
 
 
 async def recover_saga(
@@ -218,13 +214,16 @@ async def recover_saga(
         context_builder: The class of its context, or what makes one of a dict; that of the saga unless given.
         container: Makes the handlers.
         storage: Where it is stored.
-        event_emitter: Takes the events of its steps to their handlers; unless given, none has any.
+        event_emitter: Takes the events of its steps to their handlers, and notifications to its publisher; unless
+            given, there are none.
 
     Raises:
         SagaNotFound: There is no such saga.
         SagaNotClaimable: Somebody drives it, or nobody may.
-        SagaUnrunnable: It does not fit *saga*, and is suspended now.
+        SagaUnrunnable: It does not fit *saga*, and is suspended now; or a step has a notification to be published, and
+            there is no publisher: then it is left to whoever has one.
         SagaFailed: Everything is undone.
+        SagaAbandoned: A person has given it up as it is.
         SagaSuspended: A person is waited for.
         Exception: What the step raised for which everything was undone.
     """
@@ -236,7 +235,7 @@ async def recover_saga(
     clock = SystemClock()
     build = None if isinstance(context_builder, type) else context_builder
     runnable = RunnableSagas(source, emitter, Units(source), Guards(clock=clock)).make(definition_of(saga), build)
-    engine = SagaEngine(storage, Publishing(None), clock=clock)
+    engine = SagaEngine(storage, Publishing(emitter.publisher), clock=clock)
     recovery = Recovery(engine, is_patient=False)
     async for _ in engine.stream(lambda: recovery.take(runnable, saga_id)):
         pass

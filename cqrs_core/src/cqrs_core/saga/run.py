@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.concurrency import open_cancel_scope
-from cqrs_core.errors import SagaFenced, SagaStorageUnavailable
+from cqrs_core.errors import SagaFenced, SagaStorageUnavailable, SagaUnrunnable
 from cqrs_core.saga.current import running_step
+from cqrs_core.saga.plan import Happened, follow
 
 if TYPE_CHECKING:
     import uuid
@@ -40,9 +41,10 @@ class Run:
         unknown: What is stored and not known to the class of the context.
         done: What would have to be undone, the first that was done first.
         failure: What the last step that failed has raised.
+        error: What has gone wrong last, here or elsewhere, with a step or with undoing one, as text.
         asked: What the storage was asked to write, and is not known to have written: its answer did not come, or it is
             for a unit of work to commit. With it, what ``done`` is then.
-        is_begun: Whether something was begun that is not written yet: an attempt at a step.
+        is_begun: Whether something was begun that is not written yet: an attempt at a step, or at undoing one.
         is_in_doubt: Whether an attempt at the step at work may have taken effect.
         claims: How often it was claimed since a step was last done.
         fingerprint: What is to be stored as the fingerprint with the next write; ``None``: it stays.
@@ -53,6 +55,7 @@ class Run:
         "claims",
         "context",
         "done",
+        "error",
         "failure",
         "fingerprint",
         "id",
@@ -86,11 +89,16 @@ class Run:
         self.unknown: dict[str, Any] = {}
         self.done: list[Done] = []
         self.failure: Exception | None = None
+        self.error: str | None = None
         self.asked: tuple[SagaWrite, list[Done]] | None = None
         self.is_begun = False
         self.is_in_doubt = False
         self.claims = 0
         self.fingerprint: str | None = None
+
+    def left(self) -> Standing:
+        """Tell where it stands if its driver leaves it now."""
+        return follow(self.standing, Happened.DROPPED if self.is_begun else Happened.LEFT, self.saga.kinds)
 
     def encoded(self) -> bytes:
         """
@@ -144,8 +152,8 @@ def with_done(done: list[Done], this: Done) -> list[Done]:
 
 
 def is_end_of(run: Run, error: Exception) -> bool:
-    """Tell whether *error* says that *run* is not ours any more, or cannot be written."""
-    return isinstance(error, (SagaFenced, SagaStorageUnavailable)) and error.saga_id == run.id
+    """Tell whether *error* says that *run* is not ours any more, or cannot be written, or not be run here."""
+    return isinstance(error, (SagaFenced, SagaStorageUnavailable, SagaUnrunnable)) and error.saga_id == run.id
 
 
 def error_text(error: BaseException) -> str:

@@ -104,19 +104,11 @@ class RunnableSaga:
         self._undoable = undoable
         running = (Standing(SagaStatus.RUNNING, number, Branch.PRIMARY, 1) for number in range(len(steps)))
         standings = [follow(standing, Happened.ACTED, self.kinds) for standing in running]
-        self.after = tuple((standing, self.step_at_work(standing)) for standing in standings)
-
-    def step_at_work(self, standing: Standing) -> str:
-        """Give the id of the step that is at work where a saga stands; none, if none is."""
-        forward = (standing.suspended_from or standing.status) in _FORWARD
-        return self.steps[standing.cursor].id if forward and standing.cursor < len(self.steps) else ""
+        self.after = tuple((standing, definition.step_at_work(standing)) for standing in standings)
 
     def undoing(self, done: Done) -> RunnableSide | None:
         """Find what undoes something that was done; ``None``: nothing here does."""
         return self._undoable.get(Done(self.definition.current_id(done.step_id), done.branch))
-
-
-_FORWARD = (SagaStatus.PENDING, SagaStatus.RUNNING)
 
 
 class RunnableSagas:

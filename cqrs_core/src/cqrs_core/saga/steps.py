@@ -214,8 +214,3 @@ class Fallback(HandlerFallback):
             circuit_breaker: Spares *step* while it keeps failing.
         """
         super().__init__(step, fallback, failure_exceptions, circuit_breaker)
-
-    @property
-    def step(self) -> Any:  # noqa: ANN401 - a class or a Step; the definition looks at it
-        """What is done first."""
-        return self.primary

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from cqrs_core.errors import SagaAlreadyExists, SagasNotKept
 from cqrs_core.saga.plan import Standing
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from cqrs_core.envelope import Envelope
     from cqrs_core.saga.log import Branch, LogRecord, SagaLogEntry, SagaStatus
+    from cqrs_core.storage import Storage
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -129,6 +131,27 @@ class SagaWrite(NamedTuple):
     envelopes: Sequence[Envelope] = ()
 
 
+class SagaClaim(NamedTuple):
+    """
+    Which sagas somebody wants to take.
+
+    Attributes:
+        owner: Who takes them.
+        lease_s: For how many seconds.
+        limit: How many at most; those that have been due for longest first.
+        names: Only sagas of these names; ``None``: of any.
+        saga_id: Only this one.
+        overdue_s: Only those that have been due for so many seconds.
+    """
+
+    owner: str
+    lease_s: float
+    limit: int = 1
+    names: Collection[str] | None = None
+    saga_id: uuid.UUID | None = None
+    overdue_s: float = 0.0
+
+
 class SagaStorage(Protocol):
     """
     Keeps sagas. What an author writes; ``cqrs_core.testing.conformance`` checks it.
@@ -152,7 +175,9 @@ class SagaStorage(Protocol):
 
         Args:
             new: What is to be written: version 1, fence 1, attempt 1 if it runs, else 0.
-            within: A unit of work of the same storage: it is written when that is committed, or not at all.
+            within: A unit of work of the same storage: it is written when that is committed, or not at all. What the
+                unit itself has started is there already. If another commits one of the id meanwhile, this call waits
+                for that and gives it; or the commit does as :func:`check_same_start` does.
 
         Returns:
             ``None``: it is written; also if the same call, of the same ``owner``, has written it before, as when its
@@ -181,30 +206,13 @@ class SagaStorage(Protocol):
         """
         ...
 
-    async def claim(
-        self,
-        *,
-        owner: str,
-        lease_s: float,
-        limit: int = 1,
-        names: Collection[str] | None = None,
-        saga_id: uuid.UUID | None = None,
-        overdue_s: float = 0.0,
-    ) -> Sequence[SagaRecord]:
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
         """
-        Take live sagas that are due, for *lease_s* seconds; of several who try at once, one gets each.
+        Take live sagas that are due, as *claim* says; of several who try at once, one gets each.
 
         Of what is taken, ``fence``, ``version`` and ``claims`` are one more than before, and so is what
         ``plan.follow(standing, CLAIMED)`` says. What others try to take at the same time is passed over, not waited
         for.
-
-        Args:
-            owner: Who takes them.
-            lease_s: For how long.
-            limit: How many at most; those that have been due for longest first.
-            names: Only sagas of these names; ``None``: of any.
-            saga_id: Only this one.
-            overdue_s: Only those that have been due for so many seconds.
 
         Returns:
             Them, as they are now.
@@ -309,6 +317,32 @@ class SagaKeeper(Protocol):
     async def purge(self, older_than: timedelta, *, limit: int = 1000) -> int:
         """Forget sagas that ended so long ago, at most *limit*, with their histories; tells how many."""
         ...
+
+
+def check_same_start(existing: SagaRecord, new: NewSaga) -> None:
+    """
+    Let *new* pass if what there is under its id was started as the same saga, with the same context.
+
+    Raises:
+        SagaAlreadyExists: It was started as something else.
+    """
+    if existing.name != new.name:
+        raise SagaAlreadyExists(new.id, f"as a {existing.name}")
+    if existing.input_hash != new.input_hash:
+        raise SagaAlreadyExists(new.id, "and was started with another context")
+
+
+def sagas_of(storage: Storage) -> SagaStorage:
+    """
+    Give the sagas of a program's storage.
+
+    Raises:
+        SagasNotKept: It keeps none.
+    """
+    sagas = storage.sagas
+    if sagas is None or missing_saga_methods(sagas):
+        raise SagasNotKept(type(storage))
+    return cast("SagaStorage", sagas)  # it has the methods
 
 
 def missing_saga_methods(thing: object) -> list[str]:

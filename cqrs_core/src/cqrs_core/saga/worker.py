@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from cqrs_core.bell import Bell
 from cqrs_core.concurrency import open_task_group
 from cqrs_core.errors import SagaFenced, SagaUnrunnable, StorageUnavailable
-from cqrs_core.resilience import RetryPolicy
+from cqrs_core.resilience import OUTAGE, RetryPolicy
 from cqrs_core.saga.log import SagaStatus
-from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.recovery import Recovery
+from cqrs_core.saga.storage import SagaClaim
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from cqrs_core.concurrency import Gate, TaskGroup
     from cqrs_core.saga.engine import SagaEngine
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OUTAGE = RetryPolicy(delay_s=0.1, max_delay_s=30.0)
 #: How often to look for sagas that nobody here can run: they have waited for long already.
 _ORPHANS_EVERY_S = 60.0
 
@@ -46,7 +45,6 @@ class SagaRecoveryWorker:
         engine: SagaEngine,
         sagas: Mapping[str, RunnableSaga],
         *,
-        options: SagaOptions | None = None,
         stop_deadline_s: float = 30.0,
         bell: Bell | None = None,
     ) -> None:
@@ -54,9 +52,8 @@ class SagaRecoveryWorker:
         Get ready; nothing is claimed yet.
 
         Args:
-            engine: Drives them.
+            engine: Drives them; its options say how.
             sagas: Those that can be run, by their names.
-            options: How.
             stop_deadline_s: Seconds that steps under way have to end in when the worker stops.
             bell: Rung by those who have made a saga due in this process.
         """
@@ -65,10 +62,10 @@ class SagaRecoveryWorker:
         self.counts: Counter[str] = Counter()
         self._engine = engine
         self._sagas = sagas
-        self._options = options or SagaOptions()
+        self._options = engine.options
         self._stop_deadline_s = stop_deadline_s
         self._bell = bell or Bell()
-        self._recovery = Recovery(engine, max_claims=self._options.max_claims)
+        self._recovery = Recovery(engine)
         self._driven = 0
         self._orphans_at = -math.inf
         longest = 1.2 * self._options.poll_s
@@ -115,49 +112,63 @@ class SagaRecoveryWorker:
     async def _work(self, stopping: Gate, tasks: TaskGroup) -> None:
         failures = 0
         while not stopping.is_open:
-            free = self._options.max_concurrent - self._driven
+            free = left = self._options.max_concurrent - self._driven
             try:
-                records = await self._claim(free) if free else []
-                await self._suspend_orphans()
+                # What is claimed is begun before anything else may fail: nobody else can take it.
+                if left:
+                    left -= self._start(await self._claim_overdue(), stopping, tasks)
+                if left:
+                    left -= self._start(await self._claim(left), stopping, tasks)
             except StorageUnavailable as error:
                 failures += 1
-                delay_s = _OUTAGE.delay_after(failures)
+                delay_s = OUTAGE.delay_after(failures)
                 logger.warning("Sagas cannot be claimed: %s Trying again in %.1f s.", error, delay_s)
                 await self._bell.wait(delay_s, self._engine.clock)
                 continue
             failures = 0
-            for record, asked_at in records:
-                self._driven += 1
-                tasks.start(partial(self._drive_and_count, record, asked_at, stopping))
-            if len(records) < free or not free:
+            if left or not free:
                 await self._bell.wait(self._pause.delay_after(1), self._engine.clock)
+
+    def _start(self, claimed: Sequence[tuple[SagaRecord, float]], stopping: Gate, tasks: TaskGroup) -> int:
+        """Begin to drive what was claimed; tells how many those are."""
+        for record, asked_at in claimed:
+            self._driven += 1
+            tasks.start(partial(self._drive_and_count, record, asked_at, stopping))
+        return len(claimed)
 
     async def _claim(self, limit: int) -> list[tuple[SagaRecord, float]]:
         engine = self._engine
         asked_at = engine.clock.monotonic()
         claimed = await engine.storage.claim(
-            owner=engine.new_owner(), lease_s=engine.heartbeat.lease_s, limit=limit, names=list(self._sagas)
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas))
         )
         self.counts["claimed"] += len(claimed)
         return [(record, asked_at) for record in claimed]
 
-    async def _suspend_orphans(self) -> None:
+    async def _claim_overdue(self) -> list[tuple[SagaRecord, float]]:
+        """Now and then, claim what has been due for very long: to be driven, or if its name is unknown, suspended."""
         engine, now = self._engine, self._engine.clock.monotonic()
         if now < self._orphans_at:
-            return
+            return []
         self._orphans_at = now + _ORPHANS_EVERY_S
-        orphans = await engine.storage.claim(
-            owner=engine.new_owner(),
-            lease_s=engine.heartbeat.lease_s,
-            overdue_s=self._options.orphans_after_s,
+        overdue = await engine.storage.claim(
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, overdue_s=self._options.orphans_after_s)
         )
-        for record in orphans:
+        known = [(record, now) for record in overdue if record.name in self._sagas]
+        self.counts["claimed"] += len(known)
+        for record in overdue:
             self._orphans_at = now  # there may be more
-            if record.name in self._sagas:
-                await self._drive(record, now, None)
-            else:
-                await self._recovery.suspend_orphan(record)
-                self.counts["suspended"] += 1
+            if record.name not in self._sagas:
+                await self._suspend_orphan(record)
+        return known
+
+    async def _suspend_orphan(self, record: SagaRecord) -> None:
+        try:
+            await self._recovery.suspend_orphan(record)
+        except SagaFenced as error:
+            logger.warning("A saga of an unknown name was not suspended: %s", error)
+        else:
+            self.counts["suspended"] += 1
 
     async def _drive_and_count(self, record: SagaRecord, asked_at: float, stopping: Gate) -> None:
         try:
@@ -174,6 +185,10 @@ class SagaRecoveryWorker:
             return
         except (SagaFenced, StorageUnavailable) as error:
             logger.warning("A saga that was claimed is left until its lease runs out: %s", error)
+            return
+        if stopping is not None and stopping.is_open:
+            await self._engine.leave(run)
+            self.counts["left"] += 1
             return
         try:
             async with aclosing(self._engine.stream(_giving(run))) as results:

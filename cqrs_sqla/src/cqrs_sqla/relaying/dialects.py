@@ -34,11 +34,16 @@ def commit(connection: sa.Connection) -> None:
     connection.exec_driver_sql("COMMIT")
 
 
-def later(dialect: sa.Dialect, name: str) -> sa.ColumnElement[datetime]:
-    """Give the time, on the database's clock, that comes when :func:`seconds`, the parameter *name*, have passed."""
+def later(dialect: sa.Dialect, name: str, now: sa.ColumnElement[datetime] | None = None) -> sa.ColumnElement[datetime]:
+    """
+    Give the time, on the database's clock, that comes when :func:`seconds`, the parameter *name*, have passed.
+
+    Args:
+        now: From when on, on PostgreSQL, which has several of them.
+    """
     moment: Any = sa.DateTime(timezone=True)
     if dialect.name == "postgresql":
-        return now_on(dialect) + sa.bindparam(name, type_=sa.Interval())
+        return (now_on(dialect) if now is None else now) + sa.bindparam(name, type_=sa.Interval())
     if dialect.name == "sqlite":
         return sa.func.strftime(_SQLITE_FORMAT, "now", sa.bindparam(name, type_=sa.String()), type_=moment)
     unit: sa.ColumnElement[Any] = sa.literal_column("MICROSECOND")

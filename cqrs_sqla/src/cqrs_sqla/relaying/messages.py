@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cqrs_core.outbox import ParkedKey
 from cqrs_sqla.moments import now_on
 from cqrs_sqla.relaying.dialects import among, begin, commit, later, many, many_texts, not_among, seconds
-from cqrs_sqla.rows import record_columns
+from cqrs_sqla.rows import kept_text, record_columns
 from cqrs_sqla.slots import SLOTS
 from cqrs_sqla.waiting import NEVER, delay_s, is_due, is_parked
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # With more, MariaDB forgets which index it was told to use, and reads the whole table.
 _MOST_TO_REMOVE = 500
-# MariaDB's TEXT ends at 64 KiB, and a character may have four of them.
-_ERROR_LENGTH = 10_000
 
 
 class Messages:
@@ -134,7 +132,7 @@ class Messages:
         columns = self._outbox.c
         due: Any = NEVER if delay_s is None else later(self._dialect, "delay")
         statement = sa.update(self._outbox).where(columns.seq == sa.bindparam("position"))
-        statement = statement.values(attempts=columns.attempts + 1, available_at=due, last_error=_kept(error))
+        statement = statement.values(attempts=columns.attempts + 1, available_at=due, last_error=kept_text(error))
         facts: dict[str, object] = {"position": position}
         if delay_s is not None:
             facts["delay"] = seconds(self._dialect, delay_s)
@@ -143,7 +141,7 @@ class Messages:
     def bury(self, connection: sa.Connection, position: int, *, reason: str, error: str, refusals: int) -> None:
         """Move a message to the dead, with *refusals* more; if it is there no more, nothing happens."""
         if self._dialect.name == "postgresql":
-            said = {"attempts": refusals, "last_error": _kept(error), "reason": reason}
+            said = {"attempts": refusals, "last_error": kept_text(error), "reason": reason}
             gone = self._deletion(position).returning(*self._outbox.c).cte("gone")
             connection.execute(self._burial(gone, said))
             return
@@ -153,7 +151,7 @@ class Messages:
 
     def bury_within(self, connection: sa.Connection, position: int, *, reason: str, error: str, refusals: int) -> None:
         """Do the same in the transaction that the connection is in."""
-        said = {"attempts": refusals, "last_error": _kept(error), "reason": reason}
+        said = {"attempts": refusals, "last_error": kept_text(error), "reason": reason}
         connection.execute(self._burial(self._outbox, said, position))
         connection.execute(self._deletion(position))
 
@@ -174,9 +172,3 @@ class Messages:
             # Locked, so that another who buries it too waits, and does not find it then.
             rows = rows.where(source.c.seq == position).with_for_update()
         return sa.insert(self._dead).from_select(list(kept), rows, include_defaults=False)
-
-
-def _kept(error: str) -> str:
-    """Write an error so that every database can keep it."""
-    text = error[:_ERROR_LENGTH].replace("\0", "\\x00")
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cqrs_core.concurrency import CancelScope
     from cqrs_core.memory import MemorySagaStorage
     from cqrs_core.saga.log import SagaLogEntry
-    from cqrs_core.saga.storage import NewSaga, SagaRecord, SagaWrite
+    from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaRecord, SagaWrite
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -61,7 +61,7 @@ class Incarnation:
         if self._does == "crash":
             self.is_dead = True
             raise Died
-        if self._does == "zombie":
+        if self._does in ("zombie", "undo"):
             self.paused.open()
             await self.resumed.wait()
         elif self._does == "cancel" and self.scope is not None:
@@ -123,9 +123,9 @@ class MortalStorage:
 
         await self._asked(f"write {write.standing.status} {write.standing.cursor}", make)
 
-    async def claim(self, **which: Any) -> Sequence[SagaRecord]:  # noqa: ANN401 - as it is there
+    async def claim(self, claim: SagaClaim) -> Sequence[SagaRecord]:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.claim`."""
-        return await self._asked("claim", lambda: self.storage.claim(**which))  # type: ignore[no-any-return]  # as there
+        return await self._asked("claim", lambda: self.storage.claim(claim))  # type: ignore[no-any-return]  # as there
 
     async def renew(self, held: Collection[tuple[uuid.UUID, int]], *, lease_s: float) -> Collection[uuid.UUID]:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.renew`."""

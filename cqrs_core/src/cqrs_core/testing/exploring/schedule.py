@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: What happens at a point: nothing; the process dies; it dies, and so does the one that recovers the saga; it stands
 #: still until others have driven the saga to its end; its driver is cancelled; every call of a handler is made twice;
-#: the answer of a write is lost.
-Mode = Literal["none", "crash", "double_crash", "zombie", "cancel", "repeat", "lost_answer"]
+#: the answer of a write is lost; it stands still for a while, in which a person has the saga undone.
+Mode = Literal["none", "crash", "double_crash", "zombie", "cancel", "repeat", "lost_answer", "undo"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 #: How a call fails: before its effect; after it, by a time-out; before it, but not the first time; or, of an undo, the

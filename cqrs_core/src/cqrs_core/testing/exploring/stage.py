@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.concurrency import open_cancel_scope, open_task_group
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.envelope import ID
-from cqrs_core.errors import CqrsError
+from cqrs_core.errors import CqrsError, SagaChanged, SagaNotFound
 from cqrs_core.maps import EventMap
 from cqrs_core.memory import MemoryStorage
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience.guards import Guards
-from cqrs_core.saga.engine import LEASE_S, SagaEngine
+from cqrs_core.saga.administration import SagaAdministration
+from cqrs_core.saga.engine import SagaEngine
 from cqrs_core.saga.leases import Heartbeat, Lease
 from cqrs_core.saga.log import Branch, SagaStepStatus
+from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.run import Run
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 #: How often workers look for the saga: more often than anything that goes wrong here needs it.
 _PASSES = 6
+_LEASE_S = SagaOptions().lease_s
+#: How long a person takes about a decision: a small part of a lease.
+_DECIDING_S = 2.0
 _SAGA_ID = uuid.UUID(int=9)
 
 
@@ -171,6 +176,8 @@ class _Play:
             await first.paused.wait()
             if schedule.mode == "zombie" and first.was_reached:
                 await self._recover(trace)
+            elif schedule.mode == "undo" and first.was_reached:
+                await self._decide(trace)
             first.resumed.open()
         second = await self._recover(trace)
         self._played.was_reached = (at is None or first.was_reached) and (
@@ -178,9 +185,20 @@ class _Play:
         )
 
     def _engine(self) -> SagaEngine:
-        heart = _StillHeart(self._storage, lease_s=LEASE_S, clock=self._clock)
+        heart = _StillHeart(self._storage, lease_s=_LEASE_S, clock=self._clock)
         publishing = Publishing(None, self._outgoing.envelopes)
         return SagaEngine(self._storage, publishing, clock=self._clock, heartbeat=heart)
+
+    async def _decide(self, trace: list[str]) -> None:
+        """Let a person have the saga undone, if there is a way back."""
+        administration = SagaAdministration(self._memory.sagas, [self._saga.definition.saga])
+        try:
+            await administration.undo(_SAGA_ID, actor="somebody", reason="it was called off")
+        except (SagaChanged, SagaNotFound) as error:
+            trace.append(f"a person cannot have it undone: {error}")
+        else:
+            trace.append("a person has it undone")
+        await self._clock.advance(_DECIDING_S)
 
     async def _recover(self, trace: list[str]) -> Incarnation | None:
         """Let one worker after the other come, until nobody has to any more; gives the first."""
@@ -189,7 +207,7 @@ class _Play:
             record = await self._memory.sagas.load(_SAGA_ID)
             if record is None or not record.status.is_live:
                 break
-            await self._clock.advance(LEASE_S + 1)
+            await self._clock.advance(_LEASE_S + 1)
             at = self._schedule.then if self._schedule.mode == "double_crash" and first is None else None
             life = Incarnation(f"worker {number}", at=at, trace=trace)
             first = first or life

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cqrs_core.concurrency import open_task_group, sleep
 from cqrs_core.saga.log import Branch, SagaStatus
 from cqrs_core.saga.plan import Standing
+from cqrs_core.saga.storage import SagaClaim
 from cqrs_core.testing.conformance.sagas.suite import LONG_S, NAME, SHORT_S, SagaSuite, check, step_write
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class ClaimingChecks(SagaSuite):
         """Not before its lease has run out."""
         new = await self.started(storage)
 
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S))
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S, saga_id=new.id))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S)))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S, saga_id=new.id)))
 
     @check
     async def test_a_saga_whose_lease_has_run_out_is_claimed(self, storage: SagaStorage) -> None:
@@ -66,7 +67,7 @@ class ClaimingChecks(SagaSuite):
         claimed: list[uuid.UUID] = []
 
         async def work() -> None:
-            while taken := await storage.claim(owner=f"{uuid.uuid4()}", lease_s=LONG_S, limit=3):
+            while taken := await storage.claim(SagaClaim(f"{uuid.uuid4()}", LONG_S, limit=3)):
                 claimed.extend(record.id for record in taken)
                 assert len(claimed) <= _SAGAS, "Sagas were claimed by several."
                 await sleep(0)
@@ -85,7 +86,7 @@ class ClaimingChecks(SagaSuite):
         first = await self.started(storage, status=SagaStatus.PENDING)
         await self.pass_time(storage, 1.0)
         second = await self.started(storage, status=SagaStatus.PENDING)
-        taken = [await storage.claim(owner="claimer", lease_s=LONG_S, limit=1) for _ in range(3)]
+        taken = [await storage.claim(SagaClaim("claimer", LONG_S, limit=1)) for _ in range(3)]
 
         assert [[first.id], [second.id], []] == [[record.id for record in records] for records in taken]
 
@@ -94,9 +95,9 @@ class ClaimingChecks(SagaSuite):
         """A worker takes what it can run; without names, anything."""
         other = await self.started(storage, name="Other", status=SagaStatus.PENDING)
         own = await self.started(storage, status=SagaStatus.PENDING)
-        by_name = await storage.claim(owner="claimer", lease_s=LONG_S, limit=10, names=[NAME])
-        by_no_name = await storage.claim(owner="claimer", lease_s=LONG_S, limit=10, names=[])
-        the_rest = await storage.claim(owner="claimer", lease_s=LONG_S, limit=10)
+        by_name = await storage.claim(SagaClaim("claimer", LONG_S, limit=10, names=[NAME]))
+        by_no_name = await storage.claim(SagaClaim("claimer", LONG_S, limit=10, names=[]))
+        the_rest = await storage.claim(SagaClaim("claimer", LONG_S, limit=10))
 
         assert [own.id] == [record.id for record in by_name]
         assert [] == list(by_no_name)
@@ -106,11 +107,11 @@ class ClaimingChecks(SagaSuite):
     async def test_only_what_has_been_due_for_long_is_claimed_if_so_asked(self, storage: SagaStorage) -> None:
         """A saga that has just become due is left to others."""
         new = await self.started(storage, status=SagaStatus.PENDING)
-        early = await storage.claim(owner="claimer", lease_s=LONG_S, overdue_s=LONG_S)
+        early = await storage.claim(SagaClaim("claimer", LONG_S, overdue_s=LONG_S))
         await self.pass_time(storage, SHORT_S)
 
         async def claim() -> bool:
-            taken = await storage.claim(owner="claimer", lease_s=LONG_S, overdue_s=SHORT_S)
+            taken = await storage.claim(SagaClaim("claimer", LONG_S, overdue_s=SHORT_S))
             return [new.id] == [record.id for record in taken]
 
         assert [] == list(early)
@@ -131,7 +132,7 @@ class ClaimingChecks(SagaSuite):
             assert (None, None) == (record.owner, record.wake_at)
         await self.pass_time(storage, LONG_S)
 
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S, limit=10))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S, limit=10)))
 
     @check
     async def test_a_saga_that_is_turned_round_stays_so_for_its_next_driver(self, storage: SagaStorage) -> None:
@@ -159,7 +160,7 @@ class ClaimingChecks(SagaSuite):
         """It is due when the seconds have passed."""
         new = await self.started(storage)
         await storage.write(step_write(new.id, wake_in_s=LONG_S, is_released=True))
-        early = await storage.claim(owner="claimer", lease_s=LONG_S)
+        early = await storage.claim(SagaClaim("claimer", LONG_S))
         await storage.write(step_write(new.id, version=2, wake_in_s=SHORT_S, is_released=True))
         await self.pass_time(storage, SHORT_S)
 
@@ -175,7 +176,7 @@ class ClaimingChecks(SagaSuite):
         await self.pass_time(storage, SHORT_S)
         await self.claimed(storage, control.id)
 
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S, limit=10))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S, limit=10)))
 
     @check
     async def test_all_leases_are_renewed_at_once(self, storage: SagaStorage) -> None:
@@ -187,7 +188,7 @@ class ClaimingChecks(SagaSuite):
         await self.claimed(storage, dropped.id)
 
         assert set() == set(lost)
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S, limit=10))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S, limit=10)))
         assert [1, 1, 1] == [(await self.loaded(storage, new.id)).version for new in kept]
 
     @check
@@ -213,4 +214,4 @@ class ClaimingChecks(SagaSuite):
         await self.pass_time(storage, SHORT_S)
 
         assert set() == set(await storage.renew([(new.id, 1)], lease_s=LONG_S))
-        assert [] == list(await storage.claim(owner="claimer", lease_s=LONG_S))
+        assert [] == list(await storage.claim(SagaClaim("claimer", LONG_S)))

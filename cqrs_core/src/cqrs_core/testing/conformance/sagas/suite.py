@@ -11,7 +11,7 @@ from cqrs_core.concurrency import sleep
 from cqrs_core.envelope import Envelope
 from cqrs_core.saga.log import Branch, LogRecord, SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.plan import Standing
-from cqrs_core.saga.storage import NewSaga, SagaWrite
+from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaWrite
 from cqrs_core.testing.conformance.running import as_test, within
 from cqrs_core.testing.conformance.suite import Suite
 
@@ -74,7 +74,7 @@ class SagaSuite(Suite):
         found: list[SagaRecord] = []
 
         async def claim() -> bool:
-            found.extend(await storage.claim(owner="claimer", lease_s=lease_s, saga_id=saga_id))
+            found.extend(await storage.claim(SagaClaim("claimer", lease_s, saga_id=saga_id)))
             return bool(found)
 
         await self.until(claim, failure="A saga whose lease has run out did not become due.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cqrs_core.concurrency import open_task_group
-from cqrs_core.errors import SagaFenced
+from cqrs_core.concurrency import Gate, open_task_group, sleep
+from cqrs_core.errors import SagaAlreadyExists, SagaFenced
 from cqrs_core.saga.log import Branch, SagaAction, SagaStatus, still_done
 from cqrs_core.saga.plan import Standing
 from cqrs_core.testing.conformance.sagas.suite import (
@@ -23,7 +23,7 @@ from cqrs_core.testing.conformance.sagas.suite import (
 )
 
 if TYPE_CHECKING:
-    from cqrs_core.saga.storage import SagaStorage
+    from cqrs_core.saga.storage import NewSaga, SagaStorage
 
 _AT_ONCE = 8
 
@@ -268,6 +268,70 @@ class WritingChecks(SagaSuite):
         assert SagaStatus.PENDING is (await self.loaded(storage, kept.id)).status
 
     @check
+    async def test_in_a_unit_what_it_has_started_is_there(self, storage: SagaStorage) -> None:
+        """A second start of the id is told of it, as it would be outside."""
+        if not self.has_units:
+            pytest.skip("has_units is not set")
+        new = new_saga(status=SagaStatus.PENDING)
+        async with self.open_unit(storage) as unit:
+            assert await storage.start(new, within=unit) is None
+            existing = await storage.start(new_saga(id=new.id, name="Other"), within=unit)
+            repeated = await storage.start(new, within=unit)
+            await unit.commit()
+
+        assert existing is not None
+        assert (new.name, None) == (existing.name, repeated)
+        assert new.name == (await self.loaded(storage, new.id)).name
+
+    @check
+    async def test_of_two_units_that_start_one_id_the_second_is_told(self, storage: SagaStorage) -> None:
+        """By its start, or by its commit, which keeps nothing: what it wanted to start is not there."""
+        if not self.has_units:
+            pytest.skip("has_units is not set")
+        first = new_saga(status=SagaStatus.PENDING)
+        second = new_saga(id=first.id, status=SagaStatus.PENDING, input_hash="another context ")
+
+        assert await self._is_told(storage, first, second)
+        assert first.input_hash == (await self.loaded(storage, first.id)).input_hash
+
+    @check
+    async def test_two_units_may_start_the_same(self, storage: SagaStorage) -> None:
+        """The same saga, of the same id and context: there is one, and the commit of the second is no error."""
+        if not self.has_units:
+            pytest.skip("has_units is not set")
+        first = new_saga(status=SagaStatus.PENDING)
+        await self._is_told(storage, first, first._replace(owner="another"), may_fail=False)
+
+        assert first.owner == (await self.loaded(storage, first.id)).owner
+
+    async def _is_told(self, storage: SagaStorage, first: NewSaga, second: NewSaga, *, may_fail: bool = True) -> bool:
+        """Start two in units that are open at once, and commit the first of them first; tells whether the second is."""
+        has_begun, is_committed = Gate(), Gate()
+        told: list[bool] = []
+
+        async def start_too() -> None:
+            async with self.open_unit(storage) as unit:
+                has_begun.open()
+                existing = await storage.start(second, within=unit)
+                await is_committed.wait()
+                try:
+                    await unit.commit()
+                except SagaAlreadyExists:
+                    assert may_fail, "A start of what is there already has failed."
+                    told.append(True)
+                else:
+                    told.append(existing is not None)
+
+        async with open_task_group() as tasks, self.open_unit(storage) as unit:
+            assert await storage.start(first, within=unit) is None
+            tasks.start(start_too)
+            await has_begun.wait()
+            await sleep(0)  # it waits for this commit now, or has not heard of it
+            await unit.commit()
+            is_committed.open()
+        return told == [True]
+
+    @check
     async def test_in_a_unit_a_write_is_made_when_that_is_committed(self, storage: SagaStorage) -> None:
         """Rolled back, it was not, and can be made again."""
         if not self.has_units:
@@ -282,6 +346,21 @@ class WritingChecks(SagaSuite):
             await unit.commit()
 
         assert 1 == before.version
+        assert 2 == (await self.loaded(storage, new.id)).version
+        assert 1 == len(await storage.get_step_history(new.id))
+
+    @check
+    async def test_in_two_units_one_write_is_made_once(self, storage: SagaStorage) -> None:
+        """As when the answer of the first commit was lost, and the driver has made it again."""
+        if not self.has_units:
+            pytest.skip("has_units is not set")
+        new = await self.started(storage)
+        write = step_write(new.id)
+        for _ in range(2):
+            async with self.open_unit(storage) as unit:
+                await storage.write(write, within=unit)
+                await unit.commit()
+
         assert 2 == (await self.loaded(storage, new.id)).version
         assert 1 == len(await storage.get_step_history(new.id))
 
