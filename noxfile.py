@@ -47,10 +47,10 @@ ENDS_ALONE = ["tests/benchmarks", "tests/mermaid", "tests/scripts", "tests/examp
 DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 #: The oldest SQLAlchemy that cqrs-sqla works with, and the newest, which the oldest Python does not have.
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
-#: It needs a driver, and one run of it will do.
-OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
-BENCHMARKS = ("dispatch", "saga", "discovery", "broker", "outbox", "kafka")
-#: What `bench` measures the core and the outbox against, in an environment of its own.
+#: They need drivers, and one run of them will do.
+DATABASE_BENCHMARKS = ["tests/benchmarks/test_outbox_benchmark.py", "tests/benchmarks/test_saga_benchmark.py"]
+BENCHMARKS = ("dispatch", "discovery", "broker", "saga", "outbox", "kafka")
+#: What `bench` measures the core, the outbox and sagas against, in environments of their own.
 PEERS = [
     "python-cqrs[kafka,sqlalchemy]==5.3.0",
     "aiobreaker==1.2.0",
@@ -58,6 +58,7 @@ PEERS = [
     "asyncmy>=0.2.9",
     "asyncpg>=0.29",
 ]
+DBOS = ["dbos==3.4.0", "asyncpg>=0.29"]
 
 
 def install_group(session: nox.Session, *groups: str) -> None:
@@ -132,7 +133,7 @@ def tests(session: nox.Session) -> None:
         "tests/debezium",
         "tests/examples",
         "tests/meta/test_documentation.py",
-        OUTBOX_BENCHMARK,
+        *DATABASE_BENCHMARKS,
         "tests/plugins/test_distributions.py",
     ]
     paths = session.posargs or ["tests", *without(session, *elsewhere)]
@@ -147,7 +148,7 @@ def databases(session: nox.Session) -> None:
     Run tests/sqla on every driver, under the oldest SQLAlchemy and the newest; arguments after -- go to pytest.
 
     The servers are those of `eval "$(scripts/services start)"`; without, SQLite alone is tested.
-    Under the newest, coverage is measured, and the benchmark of the outbox is tried.
+    Under the newest, coverage is measured, and the benchmarks of databases are tried.
     """
     install_checkout(session, "test-sqla")
     session.install(SQLALCHEMY[str(session.python)], "pip>=23.1")
@@ -162,7 +163,7 @@ def databases(session: nox.Session) -> None:
     environment = {"COVERAGE_FILE": coverage, "TEST_OTHER_SQLALCHEMY_PYTHON": other}
     # SQLAlchemy calls back from greenlets.
     measure = ["coverage", "run", "--concurrency=greenlet,thread", "-m", "pytest"]
-    session.run(*measure, *(session.posargs or ["tests/sqla", OUTBOX_BENCHMARK]), env=environment)
+    session.run(*measure, *(session.posargs or ["tests/sqla", *DATABASE_BENCHMARKS]), env=environment)
     is_whole = not session.posargs and {"TEST_POSTGRES_URL", "TEST_MARIADB_URL"} <= os.environ.keys()
     options = ["--include=*/cqrs_sqla/*", *([] if is_whole else ["--fail-under=0"])]
     session.run("coverage", "report", *options, env=environment)
@@ -297,33 +298,38 @@ def bench(session: nox.Session) -> None:
     """
     Measure dispatching and sagas against bare calls and against the peers; not among the default sessions.
 
-    So is the outbox, and what takes it to Kafka, on the servers of `eval "$(scripts/services start)"`. Arguments after
-    -- are for one benchmark alone, which the first of them names: `nox -s bench -- saga --check`.
+    So are sagas in databases, the outbox, and what takes it to Kafka, on the servers of
+    `eval "$(scripts/services start)"`. Arguments after -- are for one benchmark alone, which the first of them names:
+    `nox -s bench -- saga --check`.
     """
     only, *options = session.posargs or [None]
     if only not in {None, *BENCHMARKS}:
         session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}.")
 
-    def measure(*programs: str, beside: str | None = None) -> None:
-        for program in programs:
-            if only in (program, None):
-                peers = ["--peer-python", beside] if beside else []
-                session.run("python", f"benchmarks/{program}.py", *peers, *options)
+    def measure(program: str, *peers: str) -> None:
+        if only in (program, None):
+            session.run("python", f"benchmarks/{program}.py", *peers, *options)
+
+    def environment(name: str, *requirements: str) -> str:
+        python = new_environment(session, Path(session.create_tmp()).resolve() / name)
+        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *requirements)
+        return python
 
     # Compiled when installed, as pip does it: the time of an import is one of the rows.
     compiled = {"UV_COMPILE_BYTECODE": "1"}
     session.install("./cqrs_core", "pip>=23.1", env=compiled)
     install_group(session, "bench")
-    peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
-    session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
-    measure("dispatch", "saga", beside=peers)
-    measure("discovery", "broker")
+    peer = ["--peer-python", environment("peers", *PEERS)]
+    measure("dispatch", *peer)
+    measure("discovery")
+    measure("broker")
     # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
     packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
-    if {"TEST_POSTGRES_URL", "TEST_KAFKA_BOOTSTRAP"} & os.environ.keys():
-        session.install(*packages, env=compiled)
+    session.install(*packages, env=compiled)
+    if only in {"saga", None}:
+        measure("saga", *peer, "--dbos-python", environment("dbos", *DBOS))
     if "TEST_POSTGRES_URL" in os.environ:
-        measure("outbox", beside=peers)
+        measure("outbox", *peer)
     if "TEST_KAFKA_BOOTSTRAP" in os.environ:
         measure("kafka")
 
