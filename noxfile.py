@@ -49,7 +49,15 @@ DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
 #: They need drivers, and one run of them will do.
 DATABASE_BENCHMARKS = ["tests/benchmarks/test_outbox_benchmark.py", "tests/benchmarks/test_saga_benchmark.py"]
-BENCHMARKS = ("dispatch", "discovery", "broker", "saga", "outbox", "kafka")
+#: What `bench` measures, and the variable that names the server for it.
+BENCHMARKS = {
+    "dispatch": None,
+    "discovery": None,
+    "broker": None,
+    "saga": None,
+    "outbox": "TEST_POSTGRES_URL",
+    "kafka": "TEST_KAFKA_BOOTSTRAP",
+}
 #: What `bench` measures the core, the outbox and sagas against, in environments of their own.
 PEERS = [
     "python-cqrs[kafka,sqlalchemy]==5.3.0",
@@ -287,10 +295,15 @@ def demo_kills(session: nox.Session) -> None:
 
 @nox.session
 def explore_sagas(session: nox.Session) -> None:
-    """Play generated sagas under every fault, with a second crash at every point; not among the default sessions."""
-    install_checkout(session, "test")
+    """
+    Play generated sagas under every fault, with a second crash at every point; not among the default sessions.
+
+    One is played on SQLite, and on the server of `eval "$(scripts/services start postgres)"`, too.
+    """
+    install_checkout(session, "test", "test-sqla")
     options = ["-o", "faulthandler_timeout=1200", *session.posargs]
-    session.run("pytest", "tests/core/testing/test_explore.py", *options, env={"SAGA_SCHEDULES": "long"})
+    played = ["tests/core/testing/test_explore.py", "tests/sqla/test_saga_exploring.py"]
+    session.run("pytest", *played, *options, env={"SAGA_SCHEDULES": "long"})
 
 
 @nox.session
@@ -304,10 +317,12 @@ def bench(session: nox.Session) -> None:
     """
     only, *options = session.posargs or [None]
     if only not in {None, *BENCHMARKS}:
-        session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}.")
+        session.error(f"{only!r} is no benchmark. There are: {', '.join(BENCHMARKS)}")
+    # One that is named tells by itself that its server is not there.
+    chosen = {only} if only else {name for name, server in BENCHMARKS.items() if server in {None, *os.environ}}
 
     def measure(program: str, *peers: str) -> None:
-        if only in (program, None):
+        if program in chosen:
             session.run("python", f"benchmarks/{program}.py", *peers, *options)
 
     def environment(name: str, *requirements: str) -> str:
@@ -325,13 +340,12 @@ def bench(session: nox.Session) -> None:
     measure("broker")
     # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
     packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
-    session.install(*packages, env=compiled)
-    if only in {"saga", None}:
+    if chosen & {"saga", "outbox", "kafka"}:
+        session.install(*packages, env=compiled)
+    if "saga" in chosen:
         measure("saga", *peer, "--dbos-python", environment("dbos", *DBOS))
-    if "TEST_POSTGRES_URL" in os.environ:
-        measure("outbox", *peer)
-    if "TEST_KAFKA_BOOTSTRAP" in os.environ:
-        measure("kafka")
+    measure("outbox", *peer)
+    measure("kafka")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from environment import KAFKA_SERVER
+from topics import make_topic
 
 import cqrs_core as cqrs
 from cqrs_core.envelope import Envelope
@@ -167,10 +167,7 @@ TABLES: dict[str, dict[str, tuple[Work, int]]] = {
 
 async def new_topic(server: str) -> str:
     name = f"bench-{uuid.uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=server)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, 4, 1)])
-    await admin.close()
+    await make_topic(server, name, partitions=4)
     return name
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from database import Database
 from draining import Drain, draining, drains
 from environment import KAFKA_SERVER
+from orders import TOPIC
 from outbox_ours import order_placed
 
 import cqrs_core as cqrs
@@ -98,8 +99,11 @@ async def _drains(url: str, tables: Tables) -> AsyncIterator[dict[str, Draining]
 async def _open_broker(stack: AsyncExitStack, drain: Drain) -> cqrs.Broker:
     if not drain.is_kafka:
         return Sink(drain)
-    from cqrs_kafka import KafkaBroker  # noqa: PLC0415 - where there is a Kafka
+    from topics import make_topic  # noqa: PLC0415 - where there is a Kafka
 
+    from cqrs_kafka import KafkaBroker  # noqa: PLC0415 - as above
+
+    await make_topic(os.environ[KAFKA_SERVER], TOPIC, partitions=1)
     broker = KafkaBroker(os.environ[KAFKA_SERVER])
     stack.push_async_callback(broker.stop)
     await broker.start()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,15 +15,15 @@ import pytest
 
 
 @pytest.fixture
-def url() -> str:
+def url(server_at: Callable[[str], str]) -> str:
     """Where the server of the tests is; without one they are skipped, but not where nobody reads along."""
-    return os.environ.get("TEST_REDIS_URL") or _without("TEST_REDIS_URL is not set: these tests need a Redis")
+    return server_at("TEST_REDIS_URL")
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[OwnServer]:
+def server(tmp_path: Path, without: Callable[[str], NoReturn]) -> Iterator[OwnServer]:
     """A server that a test may stop; it is started."""
-    own = OwnServer(tmp_path)
+    own = OwnServer(shutil.which("redis-server") or without("redis-server is not installed"), tmp_path)
     own.start()
     yield own
     own.kill()
@@ -38,8 +37,8 @@ class OwnServer:
         url: Where it is, also after a restart.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._program = shutil.which("redis-server") or _without("redis-server is not installed")
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
         self._folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -79,9 +78,3 @@ class OwnServer:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "the server is not started"
         self._process.send_signal(number)
-
-
-def _without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set.")
-    pytest.skip(f"{reason}.")

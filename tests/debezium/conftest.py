@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 import urllib.request
 import uuid
@@ -46,16 +45,6 @@ def anyio_backend() -> str:
 def _unnamed_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the developer's own environment says away."""
     monkeypatch.delenv(OUTBOX_NAME, raising=False)
-
-
-def _without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set.")
-    pytest.skip(f"{reason}.")
-
-
-def _server(variable: str) -> str:
-    return os.environ.get(variable) or _without(f"{variable} is not set: scripts/services starts what it names")
 
 
 class Worker:
@@ -110,23 +99,22 @@ class Worker:
 
 
 @pytest.fixture(scope="session")
-def worker() -> Iterator[Worker]:
+def worker(
+    server_at: Callable[[str], str], servers_folder: Path, without: Callable[[str], NoReturn]
+) -> Iterator[Worker]:
     """One for all tests."""
     for variable in ("TEST_KAFKA_BOOTSTRAP", "TEST_POSTGRES_URL"):
-        _server(variable)
+        server_at(variable)
     if sys.platform != "linux":
-        _without("scripts/servers starts Kafka Connect on Linux only")
+        without("scripts/servers starts Kafka Connect on Linux only")
     from servers.connect import CONNECT
 
     if CONNECT.installed_at() is None:
-        _without("java is not installed")
-    # Below the temporary folder and not pytest's, which only its owner enters: root starts servers as somebody else.
-    with tempfile.TemporaryDirectory(prefix="cqrs-connect-test-") as folder:
-        Path(folder).chmod(0o711)
-        worker = Worker(Path(folder) / "services")
-        worker.start()
-        yield worker
-        worker.stop()
+        without("java is not installed")
+    worker = Worker(servers_folder / "connect")
+    worker.start()
+    yield worker
+    worker.stop()
 
 
 def config_of(url: str, *words: str) -> dict[str, Any]:
@@ -266,9 +254,9 @@ class Shop:
 
 
 @pytest.fixture
-async def bare_shop(worker: Worker) -> AsyncIterator[Shop]:
+async def bare_shop(worker: Worker, server_at: Callable[[str], str]) -> AsyncIterator[Shop]:
     """A new one, in which nothing was done for Debezium."""
-    server = sa.make_url(_server("TEST_POSTGRES_URL"))
+    server = sa.make_url(server_at("TEST_POSTGRES_URL"))
     name = f"cqrs_test_{uuid.uuid4().hex[:12]}"
     await _on_server(server, f"CREATE DATABASE {name}")
     url = server.set(database=name).render_as_string(hide_password=False)
@@ -311,8 +299,8 @@ class Topics:
         async with self._admin() as admin:
             return list(await admin.list_topics())
 
-    async def read(self, topic: str, count: int) -> Sequence[ConsumerRecord[Any, Any]]:
-        """Read what is there, until it is so many; and whatever has come with them."""
+    async def read(self, topic: str, count: int, *, by: str = "") -> Sequence[ConsumerRecord[Any, Any]]:
+        """Read until there are so many, or a header *by* has so many values; and what has come with them."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, fetch_max_wait_ms=20)
         await consumer.start()
         try:
@@ -321,8 +309,8 @@ class Topics:
             await consumer.seek_to_beginning(*partitions)
             found: list[ConsumerRecord[Any, Any]] = []
             deadline = time.monotonic() + DEADLINE_S
-            while len(found) < count:
-                assert time.monotonic() < deadline, f"{len(found)} of {count} messages: {found}"
+            while (have := len({dict(record.headers)[by] for record in found} if by else found)) < count:
+                assert time.monotonic() < deadline, f"{have} of {count} messages: {found}"
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     found += records
             return found
@@ -340,9 +328,9 @@ class Topics:
 
 
 @pytest.fixture
-def topics() -> Topics:
+def topics(server_at: Callable[[str], str]) -> Topics:
     """Those of the server."""
-    return Topics(_server("TEST_KAFKA_BOOTSTRAP"))
+    return Topics(server_at("TEST_KAFKA_BOOTSTRAP"))
 
 
 @pytest.fixture

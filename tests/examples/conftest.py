@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ def plain_environment() -> dict[str, str]:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def storage(request: pytest.FixtureRequest, tmp_path: Path, server_at: Callable[[str], str]) -> Iterator[str]:
     """
     What ``--storage`` is given: nothing is there yet, and nothing is left.
 
@@ -53,23 +53,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'shop.db'}"
     else:
-        yield from _database(_server(SERVERS[kind]))
+        yield from _database(server_at(SERVERS[kind]))
 
 
 @pytest.fixture
-def kafka() -> str:
+def kafka(server_at: Callable[[str], str]) -> str:
     """What ``--broker`` is given for a Kafka, which soon takes a member for dead."""
-    return f"kafka://{_server('TEST_KAFKA_BOOTSTRAP')}?session_timeout_s=6"
-
-
-def _server(variable: str) -> str:
-    url = os.environ.get(variable)
-    if url:
-        return url
-    reason = f'{variable} is not set: eval "$(scripts/services start)" starts what it names'
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return f"kafka://{server_at('TEST_KAFKA_BOOTSTRAP')}?session_timeout_s=6"
 
 
 def _database(server: str) -> Iterator[str]:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 from shop.program import main
 
-DEADLINE_S = 120.0
+#: For each process; less than the run gives one test.
+DEADLINE_S = 40.0
 MORTAL = Path(__file__).with_name("mortal_shop.py")
 #: Named, so that it is so in every run: when events are handled, and before they are taken out of the outbox, so that
 #: all of them come again.

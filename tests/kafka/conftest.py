@@ -7,7 +7,6 @@ import os
 import signal
 import struct
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,15 +36,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def bootstrap() -> str:
+def bootstrap(server_at: Callable[[str], str]) -> str:
     """Where the broker of the tests is; without one they are skipped, but not where nobody reads along."""
-    return os.environ.get("TEST_KAFKA_BOOTSTRAP") or _without("TEST_KAFKA_BOOTSTRAP is not set: these need a Kafka")
-
-
-@pytest.fixture(scope="session")
-def without() -> Callable[[str], NoReturn]:
-    """Say what is missing: a test is skipped for it, but not where nobody reads along."""
-    return _without
+    return server_at("TEST_KAFKA_BOOTSTRAP")
 
 
 class Kafka:
@@ -126,20 +119,17 @@ def kafka(bootstrap: str) -> Kafka:
 
 
 @pytest.fixture(scope="session")
-def _own(bootstrap: str) -> Iterator[OwnKafka]:
+def _own(bootstrap: str, servers_folder: Path, without: Callable[[str], NoReturn]) -> Iterator[OwnKafka]:
     assert bootstrap  # where the tests of the other one are skipped, so are these
     if sys.platform != "linux":
-        _without("scripts/servers starts a Kafka of its own on Linux only")
+        without("scripts/servers starts a Kafka of its own on Linux only")
     from servers.kafka import KAFKA
 
     if KAFKA.installed_at() is None:
-        _without("java is not installed")
-    # Below the temporary folder and not pytest's, which only its owner enters: root starts servers as somebody else.
-    with tempfile.TemporaryDirectory(prefix="cqrs-kafka-test-") as folder:
-        Path(folder).chmod(0o711)
-        own = OwnKafka(Path(folder) / "services")
-        yield own
-        own.stop()
+        without("java is not installed")
+    own = OwnKafka(servers_folder / "kafka")
+    yield own
+    own.stop()
 
 
 @pytest.fixture
@@ -221,9 +211,3 @@ def _with_sasl(usual: Callable[[Path, int], list[str]], server: str, data: Path,
 
 async def _say_nothing(_partitions: object) -> None:
     """Do nothing about partitions that go."""
-
-
-def _without(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set.")
-    pytest.skip(f"{reason}.")

@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import Any
 
+import anyio
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -89,9 +90,10 @@ async def test_letters_of_a_key_are_sent_back_in_order(kafka: Any) -> None:
             await broker.send(Envelope(dead_topic, b"%d" % number, key, headers))
         replays = [replay async for replay in DeadLetters(broker, dead_topic).replay()]
         received: dict[str, list[bytes]] = {}
-        while sum(map(len, received.values())) < 100:
-            for delivery in await subscription.receive(100):
-                received.setdefault(delivery.envelope.key, []).append(delivery.envelope.body)
+        with anyio.fail_after(30):
+            while sum(map(len, received.values())) < 100:
+                for delivery in await subscription.receive(100):
+                    received.setdefault(delivery.envelope.key, []).append(delivery.envelope.body)
 
         assert [] == await DeadLetters(broker, dead_topic).look()
     assert 100 == len(replays)
@@ -122,8 +124,9 @@ async def test_marks_of_transactions_behind_the_last_message_are_no_message_to_w
         await producer.stop()
         await broker.send(Envelope(topic, b"next", "key"))
         found: list[bytes] = []
-        while not found:  # it takes the broker a moment until it knows that the transaction has ended
-            found = await read_all(reader)
+        with anyio.fail_after(30):
+            while not found:  # it takes the broker a moment until it knows that the transaction has ended
+                found = await read_all(reader)
         assert [b"next"] == found
         await reader.close()
 
@@ -205,11 +208,12 @@ async def test_a_reader_of_a_frozen_broker_says_so_and_goes_on_when_it_is_back(o
         assert 20 > time.monotonic() - began
         own.thaw()
         found: list[bytes] = []
-        while not found:
-            try:
-                found = await read_all(reader)
-            except BrokerUnavailable:
-                continue
+        with anyio.fail_after(60):
+            while not found:
+                try:
+                    found = await read_all(reader)
+                except BrokerUnavailable:
+                    continue
         assert [b"1"] == found
         own.freeze()
         began = time.monotonic()

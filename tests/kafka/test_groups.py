@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from aiokafka.admin import NewPartitions
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -249,9 +250,10 @@ async def test_a_client_that_was_replaced_is_not_waited_for(
         monkeypatch.setattr(Member, "leave", leave)
         with monkeypatch.context() as patch:
             patch.setattr(Member, "answered_at", lambda *_: 1)
-            while "broke, and joins it again" not in caplog.text:
-                with suppress(BrokerUnavailable):
-                    await asyncio.wait_for(subscription.receive(1), 30)
+            with anyio.fail_after(60):
+                while "broke, and joins it again" not in caplog.text:
+                    with suppress(BrokerUnavailable):
+                        await subscription.receive(1)
         await broker.send(Envelope(topic, b"1", "key"))
         (delivery,) = await asyncio.wait_for(subscription.receive(1), 30)
 

@@ -8,6 +8,7 @@ import os
 import uuid
 from typing import Any
 
+import anyio
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import RecordsToDelete
@@ -110,8 +111,9 @@ async def test_a_name_of_a_header_that_is_no_text_is_left_out(kafka: Any, caplog
         await kafka.send_unreadable(topic)
         await broker.send(Envelope(topic, b"10", "key"))
         deliveries: list[Any] = []
-        while len(deliveries) < 5:
-            deliveries += await asyncio.wait_for(subscription.receive(50), 30)
+        with anyio.fail_after(30):
+            while len(deliveries) < 5:
+                deliveries += await subscription.receive(50)
 
     assert [b"0", b"1", b"10", b"2", b"3"] == sorted(delivery.envelope.body for delivery in deliveries)
     told = [vars(record)["offset"] for record in caplog.records if "is left out" in record.message]
@@ -141,8 +143,9 @@ async def test_what_the_client_had_read_of_another_partition_is_not_lost_with_it
         await _send_to(kafka.bootstrap, topic, 1, b"other")
         monkeypatch.setattr(Fetcher, "fetched_records", both_at_once)
         bodies: list[bytes] = []
-        while len(bodies) < 5:
-            bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
+        with anyio.fail_after(30):
+            while len(bodies) < 5:
+                bodies += [found.envelope.body for found in await subscription.receive(50)]
 
     assert [b"0", b"1", b"2", b"3", b"other"] == sorted(bodies)
 
@@ -164,11 +167,12 @@ async def test_an_error_that_nobody_foresaw_leaves_no_message_out(kafka: Any, mo
         await broker.send_many([Envelope(topic, b"%d" % number, "key") for number in range(5)])
         monkeypatch.setattr(Member, "poll", poll)
         bodies: list[bytes] = []
-        while len(bodies) < 5:
-            try:
-                bodies += [found.envelope.body for found in await asyncio.wait_for(subscription.receive(50), 30)]
-            except BrokerUnavailable as error:
-                told.append(str(error))
+        with anyio.fail_after(30):
+            while len(bodies) < 5:
+                try:
+                    bodies += [found.envelope.body for found in await subscription.receive(50)]
+                except BrokerUnavailable as error:
+                    told.append(str(error))
 
     assert [b"%d" % number for number in range(5)] == bodies
     assert [f"Kafka at {kafka.bootstrap}: ZeroDivisionError()."] * 6 == told
@@ -295,8 +299,9 @@ async def test_messages_without_a_key_go_to_partitions_that_were_made_later(
             await broker.send_many([Envelope(topic, b"before")] * 2)
         await broker.send_many([Envelope(topic, b"after")] * 4)
         deliveries: list[Any] = []
-        while len(deliveries) < 6:
-            deliveries += await asyncio.wait_for(subscription.receive(10), 30)
+        with anyio.fail_after(30):
+            while len(deliveries) < 6:
+                deliveries += await subscription.receive(10)
 
     after = [delivery.partition for delivery in deliveries if delivery.envelope.body == b"after"]
     assert [f"{topic}/{number}" for number in range(4)] == sorted(after)

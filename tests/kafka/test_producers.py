@@ -13,6 +13,7 @@ from cqrs_core.envelope import Envelope
 from cqrs_core.errors import BrokerNotStarted, BrokerUnavailable, MessageRefused
 from cqrs_kafka import KafkaBroker
 from cqrs_kafka.producers import Producer
+from cqrs_kafka.sending import Sender
 
 
 class Broken:
@@ -149,8 +150,17 @@ async def test_what_no_producer_takes_is_settled_when_the_broker_is_stopped(
     hesitating = Hesitating(monkeypatch, "send", ProducerClosed(), times=1_000)
     sending = asyncio.ensure_future(broker.send_many([Envelope(topic, b"1", "key")]))
     await asyncio.wait_for(hesitating.asked.wait(), 30)
+    given_up = Sender._give_up  # noqa: SLF001 - nothing else shows that stop() has done so
+    has_settled = asyncio.Event()
+
+    def give_up(*arguments: Any) -> None:
+        given_up(*arguments)
+        has_settled.set()
+
+    monkeypatch.setattr(Sender, "_give_up", staticmethod(give_up))
     stopping = asyncio.ensure_future(broker.stop())
-    await asyncio.sleep(0)  # it has settled what waits
+    await asyncio.wait_for(has_settled.wait(), 10)
+    assert not sending.done()  # this one did not wait: it is with the client, and is put back only now
     hesitating.may_fail.set()
     await stopping
     (outcome,) = await asyncio.wait_for(sending, 10)

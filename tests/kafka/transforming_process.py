@@ -36,6 +36,9 @@ async def main(bootstrap: str, source: str, target: str, group: str, notes: Path
     await KafkaTransformer(settings, [source], group=group, transform=double, max_batch_size=20).run()
 
 
+#: It ends by itself when the test that was to end it is gone: none takes so long.
+LIFE_S = 120.0
+
 if __name__ == "__main__":
     logging.basicConfig(filename=f"{sys.argv[5]}/log", level=logging.WARNING)
-    asyncio.run(main(*sys.argv[1:5], Path(sys.argv[5])))  # type: ignore[arg-type] # four texts
+    asyncio.run(asyncio.wait_for(main(*sys.argv[1:5], Path(sys.argv[5])), LIFE_S))  # type: ignore[arg-type] # four texts

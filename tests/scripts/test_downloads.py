@@ -73,6 +73,7 @@ def test_a_download_that_breaks_off_is_an_error_of_the_service(tmp_path: Path) -
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), BreakOff) as server:
+        server.timeout = 10  # if nobody comes
         serving = Thread(target=server.handle_request)
         serving.start()
         with pytest.raises(ServiceError, match="1 files could not be downloaded to .*IncompleteRead"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import shutil
+import socket
+import subprocess
 import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -56,22 +59,24 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def emptied() -> Iterator[list[str]]:
+def emptied(server_at: Callable[[str], str]) -> Iterator[list[str]]:
     """The names of databases of PostgreSQL that wait for the next test: to make one takes longer than most tests."""
     names: list[str] = []
     yield names
     for name in names:
-        asyncio.run(_execute(sa.make_url(_server("TEST_POSTGRES_URL")), f"DROP DATABASE {name}"))
+        asyncio.run(_execute(sa.make_url(server_at("TEST_POSTGRES_URL")), f"DROP DATABASE {name}"))
 
 
 @pytest.fixture
-async def database_url(driver: str, tmp_path: Path, emptied: list[str]) -> AsyncIterator[str]:
+async def database_url(
+    driver: str, tmp_path: Path, emptied: list[str], server_at: Callable[[str], str]
+) -> AsyncIterator[str]:
     """An empty database, as a program would name it; afterwards nothing may be at work there, and nothing is left."""
     dialect, variable = DRIVERS[driver]
     if variable is None:
         yield f"{dialect}+{driver}:///{tmp_path / 'test.db'}"
         return
-    server = sa.make_url(_server(variable)).set(drivername=f"{dialect}+{driver}")
+    server = sa.make_url(server_at(variable)).set(drivername=f"{dialect}+{driver}")
     is_emptied = dialect == "postgresql"
     if is_emptied and emptied:
         name = emptied.pop()
@@ -109,16 +114,6 @@ async def engine(empty_engine: AsyncEngine, tables: Tables) -> AsyncEngine:
     async with empty_engine.begin() as connection:
         await connection.run_sync(tables.metadata.create_all)
     return empty_engine
-
-
-def _server(variable: str) -> str:
-    url = os.environ.get(variable)
-    if url:
-        return url
-    reason = f'{variable} is not set: eval "$(scripts/services start)" starts what it names'
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 async def _execute(server: sa.URL, statement: str) -> None:
@@ -248,3 +243,61 @@ def threads_ended() -> Callable[[], Awaitable[None]]:
             await asyncio.sleep(0)
 
     return wait
+
+
+# A pooler between the program and PostgreSQL.
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pool_mode(request: pytest.FixtureRequest) -> str:
+    mode: str = request.param
+    return mode
+
+
+@pytest.fixture
+def pool_size() -> int:
+    """How many connections it has to the server."""
+    return 20
+
+
+@pytest.fixture
+def pooled_url(
+    database_url: str, pool_mode: str, pool_size: int, tmp_path: Path, without: Callable[[str], NoReturn]
+) -> Iterator[str]:
+    """The same database, through a PgBouncer."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    if program is None:
+        without("PgBouncer is not installed: scripts/services start postgres installs it on Debian")
+    url = sa.make_url(database_url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    users = tmp_path / "users.txt"
+    users.write_text(f'"{url.username}" "{url.password or ""}"\n')
+    configuration = tmp_path / "pgbouncer.ini"
+    configuration.write_text(
+        f"[databases]\n* = host={url.host} port={url.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
+        f"unix_socket_dir=\nauth_type=trust\nauth_file={users}\npool_mode={pool_mode}\n"
+        f"default_pool_size={pool_size}\n"
+        "ignore_startup_parameters=extra_float_digits\n"
+    )
+    for path in (tmp_path, users, configuration):
+        path.chmod(0o777)
+    # It refuses to run as root.
+    as_nobody = ["-u", "nobody"] if Path("/proc/self").owner() == "root" else []
+    process = subprocess.Popen([program, "-q", *as_nobody, str(configuration)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port, process)
+        yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+    pytest.fail("PgBouncer does not listen")

@@ -311,8 +311,11 @@ async def test_postgresql_tells_what_keeps_it_from_sweeping(
             figures = (await keeper.status()).figures
             return figures["dead_rows"] >= 3 and figures["horizon_age"] >= 3
 
-        while not await is_told():  # noqa: ASYNC110 - they are counted a little late
-            await asyncio.sleep(0)
+        async def wait() -> None:
+            while not await is_told():  # noqa: ASYNC110 - they are counted a little late
+                await asyncio.sleep(0)
+
+        await asyncio.wait_for(wait(), 30)
 
 
 @pytest.mark.parametrize("driver", ["asyncmy", "aiosqlite"])

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -29,53 +22,6 @@ def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     pytest.importorskip(name)
     return name
-
-
-@pytest.fixture(params=["transaction", "session"])
-def pool_mode(request: pytest.FixtureRequest) -> str:
-    mode: str = request.param
-    return mode
-
-
-@pytest.fixture
-def pooled_url(database_url: str, pool_mode: str, tmp_path: Path) -> Iterator[str]:
-    """The same database, through a PgBouncer."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        reason = "PgBouncer is not installed: scripts/services start postgres installs it on Debian"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    url = sa.make_url(database_url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    users = tmp_path / "users.txt"
-    users.write_text(f'"{url.username}" "{url.password or ""}"\n')
-    configuration = tmp_path / "pgbouncer.ini"
-    configuration.write_text(
-        f"[databases]\n* = host={url.host} port={url.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
-        f"unix_socket_dir=\nauth_type=trust\nauth_file={users}\npool_mode={pool_mode}\n"
-        "ignore_startup_parameters=extra_float_digits\n"
-    )
-    for path in (tmp_path, users, configuration):
-        path.chmod(0o777)
-    # It refuses to run as root.
-    as_nobody = ["-u", "nobody"] if Path("/proc/self").owner() == "root" else []
-    process = subprocess.Popen([program, "-q", *as_nobody, str(configuration)], stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process)
-        yield url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
-    finally:
-        process.terminate()
-        process.wait(DEADLINE_S)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-    pytest.fail("PgBouncer does not listen")
 
 
 async def test_a_pooler_is_refused_if_it_changes_connections(pooled_url: str, pool_mode: str, tables: Tables) -> None:

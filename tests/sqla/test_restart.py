@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
+import anyio
 import pytest
 import sqlalchemy as sa
 
@@ -33,7 +34,7 @@ from servers.processes import Patience, end
 SERVICES = {"asyncpg": POSTGRES, "psycopg": POSTGRES, "asyncmy": MARIADB}
 WRITERS = 4
 MESSAGES = 200
-DEADLINE_S = 120.0
+DEADLINE_S = 40.0
 DELIVERED = SendOutcome(SendStatus.DELIVERED)
 
 
@@ -68,19 +69,17 @@ class OwnServer:
 
 
 @pytest.fixture(scope="module", params=SERVICES)
-def own_server(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
+def own_server(
+    request: pytest.FixtureRequest, servers_folder: Path, without: Callable[[str], NoReturn]
+) -> Iterator[OwnServer]:
     """One for each driver, and no other test's."""
     pytest.importorskip(request.param)
     variable = SERVICES[request.param].variable
     if not os.environ.get(variable):
-        reason = f"{variable} is not set, so nobody says that there may be servers here"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    # Below the temporary folder and not pytest's, which only its owner enters: root starts servers as somebody else.
-    with tempfile.TemporaryDirectory(prefix="cqrs-restart-test-") as folder:
-        Path(folder).chmod(0o711)
-        server = OwnServer(request.param, Path(folder) / "services")
-        yield server
-        server.stop()
+        without(f"{variable} is not set, so nobody says that there may be servers here")
+    server = OwnServer(request.param, servers_folder / request.param)
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -117,10 +116,18 @@ class HastyClock(SystemClock):
 
 
 class Writer:
-    """Commits numbers, one after the other; what is in doubt it commits again."""
+    """
+    Commits numbers, one after the other; what is in doubt it commits again.
+
+    Attributes:
+        count: How many it has committed.
+        failures: How often it was told that one was not.
+        last: What it was told then.
+    """
 
     def __init__(self, storage: SqlAlchemyStorage, envelope: Callable[[str], Envelope]) -> None:
         self.count = self.failures = 0
+        self.last: Exception | None = None
         self._storage = storage
         self._envelope = envelope
 
@@ -130,24 +137,27 @@ class Writer:
             try:
                 unit.enqueue([self._envelope(f"{self.count}")])
                 await unit.commit()
-            except Exception:  # noqa: BLE001 - each driver has errors of its own
+            except Exception as error:  # noqa: BLE001 - each driver has errors of its own
                 self.failures += 1
+                self.last = error
                 await asyncio.sleep(0)
             else:
                 self.count += 1
             await unit.close()
+
+    def __repr__(self) -> str:
+        return f"{self.count} of {MESSAGES} written, {self.failures} failures, the last: {self.last!r}"
 
 
 async def has_written(writers: Sequence[Writer], count: int) -> bool:
     return sum(writer.count for writer in writers) >= count
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async def ask() -> None:
+async def until(condition: Callable[[], Awaitable[bool]], writers: Sequence[Writer]) -> None:
+    with anyio.move_on_after(DEADLINE_S) as waiting:
         while not await condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-
-    await asyncio.wait_for(ask(), DEADLINE_S)
+    assert not waiting.cancelled_caught, f"It has not come about within {DEADLINE_S:g} s: {writers}"
 
 
 @pytest.mark.parametrize("way", ["restart", "crash"])
@@ -170,9 +180,9 @@ async def test_a_server_that_is_restarted_under_load_loses_nothing(
         for writer in writers:
             tasks.start(writer.run)
         for at in (MESSAGES, 2 * MESSAGES):
-            await until(partial(has_written, writers, at))
+            await until(partial(has_written, writers, at), writers)
             await asyncio.to_thread(getattr(own_server, way))
-        await until(is_all_sent)
+        await until(is_all_sent, writers)
         stopping.open()
 
     assert sum(writer.failures for writer in writers)  # else it was not under load

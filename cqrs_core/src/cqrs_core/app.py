@@ -5,57 +5,34 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from cqrs_core.bootstrap import open_breaker
+from cqrs_core.app_loops import AppLoops, loops_of
+from cqrs_core.app_parts import AppParts
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import run_shielded
-from cqrs_core.emitter import EventEmitter
-from cqrs_core.errors import AppNotStarted, AppStarted, InvalidOption, RelayRefused
-from cqrs_core.injection import SimpleContainer
-from cqrs_core.lifetimes import each_of
+from cqrs_core.errors import InvalidOption
 from cqrs_core.loops import chosen_loops, run_loops
-from cqrs_core.maps import EventMap, RequestMap
-from cqrs_core.mediators import EventMediator, RequestMediator, StreamingRequestMediator
-from cqrs_core.resilience.guards import Guards
-from cqrs_core.units import Units
-from cqrs_core.wiring import HandlerSource, wire
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Callable,
-        Collection,
-        Coroutine,
-        Iterable,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 
-    from cqrs_core.bell import Bell
     from cqrs_core.broker import Broker
     from cqrs_core.clock import Clock
     from cqrs_core.consumer import Consumer, OnDead, OnUnknown, Order
     from cqrs_core.container import Container
-    from cqrs_core.envelope import Envelope
     from cqrs_core.handlers import EventBatchHandler
     from cqrs_core.messages import Event, Request
     from cqrs_core.observer import Observer
-    from cqrs_core.observing import Observing
-    from cqrs_core.outbox_signal import OutboxSignal
     from cqrs_core.outgoing import Key
     from cqrs_core.pipeline import EventMiddleware, RequestMiddleware
     from cqrs_core.relay import OutboxRelay, RelayOptions
     from cqrs_core.resilience import RetryPolicy
     from cqrs_core.saga.definition import Saga
-    from cqrs_core.saga.mediator import SagaMediator
     from cqrs_core.saga.options import SagaOptions
     from cqrs_core.saga.saga_map import SagaMap
     from cqrs_core.saga.steps import Ctx, SagaContext, SagaStepResult
     from cqrs_core.saga.storage import SagaStorage
     from cqrs_core.saga.worker import SagaRecoveryWorker
     from cqrs_core.storage import Storage
-    from cqrs_core.traffic import Traffic
 
 R = TypeVar("R")
 
@@ -127,59 +104,29 @@ class App:
         """
         if relay is not None and storage is None:
             raise InvalidOption("relay", relay, "left out: without a storage there is no outbox")
-        self.name = name
-        self.requests = RequestMap()
-        self.events = EventMap()
-        self._own_container = SimpleContainer() if container is None else None
-        self._source = HandlerSource(self._own_container or container)
-        self._source.offer_as_all(self, App)
-        #: The classes of events that leave the process; the emitter looks here.
-        self._published: set[type] = set()
-        self._clock = clock or SystemClock()
-        guards = self._guards = Guards(clock=self._clock, open_breaker=open_breaker)
-        self._units = Units(
-            self._source, storage=storage, open_storage=_open_storage, write=self._write, on_enqueued=self._on_enqueued
-        )
-        self._emitter = EventEmitter(
-            self.events,
-            self._source,
-            publisher=_LazyPublisher(self._publish),
-            published=self._published,
-            middlewares=event_middlewares,
-            max_concurrent_handlers=max_concurrent_event_handlers,
+        self._parts = AppParts(
+            name,
+            broker=broker,
+            storage=storage,
+            observer=observer,
+            sagas=sagas,
+            container=container,
+            middlewares=middlewares,
+            event_middlewares=event_middlewares,
+            max_concurrent_event_handlers=max_concurrent_event_handlers,
             max_event_depth=max_event_depth,
-            on_error=event_errors,
-            is_polymorphic=polymorphic,
-            guards=guards,
-            units=self._units,
+            event_errors=event_errors,
+            polymorphic=polymorphic,
+            max_concurrent_messages=max_concurrent_messages,
+            stop_deadline_s=stop_deadline_s,
+            clock=clock or SystemClock(),
         )
-        middlewares = tuple(middlewares)
-        self._requests = RequestMediator(
-            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards, units=self._units
-        )
-        self._streams = StreamingRequestMediator(
-            self.requests, self._source, self._emitter, middlewares=middlewares, guards=guards, units=self._units
-        )
-        self._events = EventMediator(self._source, self._emitter)
-        self._broker = broker
-        self._max_concurrent_messages = max_concurrent_messages
-        self._stop_deadline_s = stop_deadline_s
-        #: Made when something is to be exchanged with others: a program that does not pays nothing for it.
-        self._traffic: Traffic | None = None
-        self._observing = None if observer is None else _observing(observer)
+        self._parts.source.offer_as_all(self, App)
+        self.name = name
+        self.requests = self._parts.request_map
+        self.events = self._parts.event_map
         self._relay_options = relay
-        #: Tells the relay of this process that there is something to send.
-        self._bell: Bell | None = None
-        #: Tells those of other processes.
-        self._signal: OutboxSignal | None = None
-        self._relay: OutboxRelay | None = None
-        #: Made when the first saga is bound: a program that has none pays nothing for them.
-        self._sagas: SagaMediator | None = None
-        self._saga_options = sagas
-        self._saga_worker: SagaRecoveryWorker | None = None
-        self._consumers: tuple[Consumer, ...] = ()
-        self._is_starting = False
-        self._is_started = False
+        self._loops = AppLoops()
 
     def publishes(self, topic: str, names: Mapping[str, type[Event]], *, key: Key | None = None) -> None:
         """
@@ -198,8 +145,8 @@ class App:
         Raises:
             AppStarted: The App is running. What is wrong with the arguments is told when it starts.
         """
-        self._check_not_started()
-        self._published.update(self._needed_traffic().publishes(topic, names, key))
+        self._parts.check_not_started()
+        self._parts.publishes(topic, names, key)
 
     def consume(
         self,
@@ -250,8 +197,8 @@ class App:
         Raises:
             AppStarted: The App is running. What is wrong with the arguments is told when it starts.
         """
-        self._check_not_started()
-        self._needed_traffic().consume(
+        self._parts.check_not_started()
+        self._parts.needed_traffic().consume(
             topic,
             names,
             group=group,
@@ -269,27 +216,27 @@ class App:
     @property
     def consumers(self) -> tuple[Consumer, ...]:
         """The consumers of the last, or the running, ``running()``, one for each group; each has its ``counts``."""
-        return self._consumers
+        return self._loops.consumers
 
     @property
     def relay(self) -> OutboxRelay | None:
         """The relay of the last, or the running, ``running()``, with its ``counts``; ``None`` if there was none."""
-        return self._relay
+        return self._loops.relay
 
     @property
     def sagas(self) -> SagaMap:
         """Which context means which saga."""
-        return self._needed_sagas().saga_map
+        return self._parts.needed_sagas().saga_map
 
     @property
     def saga_storage(self) -> SagaStorage:
         """Where the sagas are, inside the block: for their histories, and to look after them."""
-        return self._started_sagas().storage
+        return self._parts.started_sagas().storage
 
     @property
     def saga_worker(self) -> SagaRecoveryWorker | None:
         """What drives sagas in the last, or the running, ``running()``, with its ``counts``; ``None``: nothing did."""
-        return self._saga_worker
+        return self._loops.saga_worker
 
     async def __aenter__(self) -> App:
         """
@@ -302,28 +249,8 @@ class App:
             BrokerUnavailable: The broker cannot be reached.
             AppStarted: It is started already.
         """
-        self._check_not_started()
-        traffic = self._traffic if self._broker is None else self._needed_traffic()
-        beside = [part for part in (self._sagas, traffic, self._observing) if part is not None]
-        wire(self._units, self._emitter, self._requests, self._streams, *beside)
-        self._is_starting = True  # nobody else may, while the storage and the broker are awaited
-        try:
-            await self._start(traffic)
-            self._is_started = True
-        finally:
-            self._is_starting = False
+        await self._parts.start()
         return self
-
-    async def _start(self, traffic: Traffic | None) -> None:
-        await self._units.start()
-        if self._units.are_used:
-            self._signal = getattr(self._units.storage, "outbox_signal", None)
-        if traffic is not None:
-            try:
-                await traffic.start()
-            except BaseException:
-                await run_shielded(self._units.stop)
-                raise
 
     async def __aexit__(self, *_: object) -> None:
         """
@@ -332,18 +259,7 @@ class App:
         Messages that other tasks have under way are not waited for: end those tasks before leaving the block. Stopping
         is not interrupted by a cancellation.
         """
-        self._is_started = False
-        await run_shielded(self._stop)
-
-    async def _stop(self) -> None:
-        traffic, container = self._traffic, self._own_container
-        await each_of(
-            [
-                *([] if traffic is None else [traffic.stop]),
-                self._units.stop,
-                *([] if container is None else [container.aclose]),
-            ]
-        )
+        await self._parts.stop()
 
     @asynccontextmanager
     async def running(self, *, only: Collection[str] | None = None) -> AsyncIterator[App]:
@@ -366,68 +282,27 @@ class App:
             RelayRefused: Somebody else sends the outbox, and *only* asks for a relay, or the App has settings for one.
             Exception: As for ``async with app:``; what the block raised; what ended a loop.
         """
-        loops = chosen_loops(only)
+        chosen_loops(only)  # refused before anything is started
         async with self:
-            traffic = self._traffic
-            self._consumers = (
-                () if traffic is None or "consumers" not in loops else tuple(traffic.consumers(self._observer))
-            )
-            self._relay = await self._make_relay() if self._needs_relay(only, loops) else None
-            has_sagas = self._sagas is not None and "sagas" in loops
-            self._saga_worker = (
-                self._started_sagas().worker(stop_deadline_s=self._stop_deadline_s) if has_sagas else None
-            )
-            async with run_loops(self._consumers, self._relay, self._saga_worker):
+            self._loops = await loops_of(self._parts, only, self._relay_options)
+            async with run_loops(*self._loops):
                 yield self
-
-    def _needs_relay(self, only: Collection[str] | None, loops: Collection[str]) -> bool:
-        sent_by = self._units.sent_by
-        if sent_by is None:
-            return self._units.are_used and "relay" in loops
-        if self._relay_options is not None or (only is not None and "relay" in loops):
-            raise RelayRefused(sent_by)
-        return False
-
-    @property
-    def _observer(self) -> Observer | None:
-        return None if self._observing is None else self._observing.observer
-
-    async def _make_relay(self) -> OutboxRelay:
-        # Only who has an outbox pays for it.
-        from cqrs_core.bell import Bell  # noqa: PLC0415 - see above
-        from cqrs_core.relay import OutboxRelay, RelayOptions  # noqa: PLC0415 - see above
-        from cqrs_core.storage import outbox_keeper_of  # noqa: PLC0415 - see above
-
-        traffic = await self._started_traffic()
-        options = self._relay_options or RelayOptions()
-        storage = self._units.storage
-        self._bell = Bell()
-        return OutboxRelay(
-            storage.outbox.lease(self.name, ttl_s=options.lease_ttl_s),
-            traffic.broker,
-            options=options,
-            bell=self._bell,
-            observer=self._observer,
-            keeper=outbox_keeper_of(storage),
-            signal=self._signal,
-            clock=self._clock,
-        )
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
-        self._check_started()
-        return self._requests.send(request)
+        self._parts.check_started()
+        return self._parts.requests.send(request)
 
     def stream(self, request: Request[R]) -> AsyncGenerator[R, None]:
         """Iterate over the answers to *request*; as :meth:`StreamingRequestMediator.stream`, and as :meth:`send`."""
-        self._check_started()
-        return self._streams.stream(request)
+        self._parts.check_started()
+        return self._parts.streams.stream(request)
 
     def stream_saga(
         self, context: Ctx, *, saga_id: uuid.UUID | None = None, saga: type[Saga[Any]] | None = None
     ) -> AsyncGenerator[SagaStepResult[Ctx, Any], None]:
         """Run a saga, and iterate over what its steps bring; as :meth:`SagaMediator.stream`, and as :meth:`send`."""
-        return self._started_sagas().stream(context, saga_id, saga=saga)
+        return self._parts.started_sagas().stream(context, saga_id, saga=saga)
 
     async def start_saga(
         self, context: SagaContext, *, saga_id: uuid.UUID | None = None, saga: type[Saga[Any]] | None = None
@@ -444,7 +319,7 @@ class App:
         Raises:
             AppNotStarted: Outside the block.
         """
-        return await self._started_sagas().start(context, saga_id, saga=saga)
+        return await self._parts.started_sagas().start(context, saga_id, saga=saga)
 
     def publish(self, event: Event) -> Coroutine[Any, Any, None]:
         """
@@ -454,112 +329,5 @@ class App:
             EventHandlersFailed: Some handlers failed. All others ran; in a unit of work, everything was rolled back.
             AppNotStarted: Outside the block.
         """
-        self._check_started()
-        return self._emitter.emit((event,))
-
-    def _needed_traffic(self) -> Traffic:
-        if self._traffic is None:
-            from cqrs_core.traffic import Traffic  # noqa: PLC0415 - see __init__
-
-            self._traffic = Traffic(
-                self.name,
-                self._source,
-                self._emitter,
-                self._units,
-                broker=self._broker,
-                clock=self._clock,
-                max_concurrent_messages=self._max_concurrent_messages,
-                stop_deadline_s=self._stop_deadline_s,
-            )
-        return self._traffic
-
-    async def _started_traffic(self) -> Traffic:
-        traffic = self._needed_traffic()
-        if not traffic.is_started:  # there was nothing to exchange until now
-            wire(traffic)
-            await traffic.start()
-        return traffic
-
-    async def _publish(self, event: Event) -> None:
-        self._check_started()  # a message that outlives the App must not start its broker again
-        unit = self._units.current(type(event))
-        if unit is not None:
-            unit.enqueue(self._write(event))
-        else:
-            traffic = await self._started_traffic()
-            await traffic.publish(event)
-
-    def _on_enqueued(self) -> None:
-        if self._bell is not None:
-            self._bell.ring()
-        if self._signal is not None:
-            self._signal.ring()
-
-    def _needed_sagas(self) -> SagaMediator:
-        if self._sagas is None:
-            from cqrs_core.saga.mediator import SagaMediator  # noqa: PLC0415 - see __init__
-            from cqrs_core.saga.saga_map import SagaMap  # noqa: PLC0415 - as above
-
-            self._sagas = SagaMediator(
-                SagaMap(),
-                self._source,
-                self._emitter,
-                self._find_saga_storage,
-                write=self._write,
-                on_enqueued=self._on_enqueued,
-                guards=self._guards,
-                units=self._units,
-                options=self._saga_options,
-                clock=self._clock,
-                name=self.name,
-            )
-            if self._is_started or self._is_starting:
-                self._sagas.freeze()  # whoever binds now is told that it is too late
-        return self._sagas
-
-    def _find_saga_storage(self) -> SagaStorage:
-        if not self._units.are_used:
-            from cqrs_core.memory import MemorySagaStorage  # noqa: PLC0415 - see __init__
-
-            return MemorySagaStorage(clock=self._clock)
-        from cqrs_core.saga.storage import sagas_of  # noqa: PLC0415 - as above
-
-        return sagas_of(self._units.storage)
-
-    def _started_sagas(self) -> SagaMediator:
-        self._check_started()
-        return self._needed_sagas()
-
-    def _write(self, event: Event) -> Sequence[Envelope]:
-        return self._needed_traffic().envelopes(event)
-
-    def _check_not_started(self) -> None:
-        if self._is_started or self._is_starting:
-            raise AppStarted(self.name)
-
-    def _check_started(self) -> None:
-        if not self._is_started:
-            raise AppNotStarted(self.name)
-
-
-class _LazyPublisher:
-    """Stands for the broker until the first event that goes there."""
-
-    def __init__(self, publish: Callable[[Event], Coroutine[Any, Any, None]]) -> None:
-        self._publish = publish
-
-    async def publish(self, event: Event) -> None:
-        """As :class:`cqrs_core.broker.Publisher` has it."""
-        await self._publish(event)
-
-
-def _observing(observer: Observer | str) -> Observing:
-    from cqrs_core.observing import Observing  # noqa: PLC0415 - only who has one pays for it
-
-    return Observing(observer)
-
-
-def _open_storage(spec: str) -> Storage:
-    from cqrs_core.plugins import open_backend  # noqa: PLC0415 - only who names one pays for the search
-
-    return open_backend("storage", spec)
+        self._parts.check_started()
+        return self._parts.emitter.emit((event,))

@@ -35,7 +35,7 @@ class TransactionalProducer(Producer):
     def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
         self.transactional_id = transactional_id
         # Others are told the partition of each batch. Here aiokafka asks for that of each message; its own partitioner
-        # would choose the same, but hashes a key anew each time, which takes some ten times as long as to look it up.
+        # would choose the same, but hashes a key anew each time, which takes twenty times as long as to look it up.
         super().__init__(settings, transactional_id=transactional_id, partitioner=choose)
 
     async def start(self, within_s: float) -> None:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 import cqrs_core as cqrs
@@ -136,8 +137,9 @@ async def test_a_crash_between_sending_and_noting_repeats_one_and_loses_none(des
         assert ["b", "c"] == whats(await DeadLetters(desk.broker, DEAD).look())
         await replay(desk.broker)
         bodies: list[str] = []
-        while len(bodies) < 4:
-            bodies += [delivery.envelope.body.decode()[10:-2] for delivery in await sent.receive(10)]
+        with anyio.fail_after(30):
+            while len(bodies) < 4:
+                bodies += [delivery.envelope.body.decode()[10:-2] for delivery in await sent.receive(10)]
     assert ["a", "b", "b", "c"] == bodies
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import new_class
 from typing import Any
 
+import anyio
 import pytest
 
 import cqrs_core as cqrs
@@ -87,6 +88,16 @@ class Story:
         return bootstrap_sagas(
             sagas_mapper=lambda sagas: sagas.bind(Order, saga), saga_storage=storage, clock=self.clock, **options
         )
+
+    @staticmethod
+    async def until(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
+        """Let others run until it is so; some of them sleep by the machine's clock, so no number of turns is enough."""
+        with anyio.fail_after(30):
+            while True:
+                answer = is_so()
+                if answer if isinstance(answer, bool) else await answer:
+                    return
+                await anyio.lowlevel.checkpoint()
 
     async def run(self, mediator: SagaMediator, saga_id: uuid.UUID | None = None, context: Order | None = None) -> Any:
         """Run a saga to its end; give the responses of its steps."""

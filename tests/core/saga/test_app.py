@@ -10,7 +10,7 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core import errors
 from cqrs_core.clock import SystemClock
-from cqrs_core.concurrency import Gate, open_task_group, sleep
+from cqrs_core.concurrency import Gate, open_task_group
 from cqrs_core.envelope import Envelope
 from cqrs_core.memory.unit import MemoryUnitOfWork
 from cqrs_core.open_unit import find_unit
@@ -50,13 +50,18 @@ async def run(app: cqrs.App, context: Any, saga_id: uuid.UUID | None = None) -> 
     return [result.response async for result in app.stream_saga(context, saga_id=saga_id)]
 
 
-async def ended(app: cqrs.App, saga_id: uuid.UUID) -> SagaStatus:
-    """Wait until a saga has ended; the run of the tests has a deadline."""
-    while True:
+async def ended(story: Any, app: cqrs.App, saga_id: uuid.UUID) -> SagaStatus:
+    """Wait until a saga has ended."""
+    ends: list[SagaStatus] = []
+
+    async def has_ended() -> bool:
         record = await app.saga_storage.load(saga_id)
         if record is not None and not record.status.is_live:
-            return record.status
-        await sleep(0)
+            ends.append(record.status)
+        return bool(ends)
+
+    await story.until(has_ended)
+    return ends[0]
 
 
 def bodies(storage: cqrs.MemoryStorage) -> list[bytes]:
@@ -68,7 +73,7 @@ async def test_without_a_storage_sagas_are_kept_in_memory(story: Any) -> None:
     saga_id = uuid.uuid4()
     async with app:
         assert ["a", "b"] == await run(app, story.Order(), saga_id)
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         assert not app.saga_storage.has_outbox
 
 
@@ -97,7 +102,7 @@ async def test_the_loop_drives_what_was_started(story: Any) -> None:
     for _ in range(2):
         async with app.running():
             saga_id = await app.start_saga(story.Order())
-            assert SagaStatus.COMPLETED is await ended(app, saga_id)
+            assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         assert app.saga_worker is not None
         assert 1 == app.saga_worker.counts["completed"]
 
@@ -154,8 +159,7 @@ async def test_the_relay_sends_them(story: Any) -> None:
     app.consume("sent", {"Sent": Sent})
     async with app.running():
         await app.start_saga(story.Order())
-        while not received:
-            await sleep(0)
+        await story.until(lambda: bool(received))
 
     assert ["A"] == received
 
@@ -165,7 +169,7 @@ async def test_an_attempt_has_a_unit_of_work_which_is_committed_before_the_check
     storage = cqrs.MemoryStorage()
 
     async def act(self: Any, context: Any) -> Any:
-        unit = find_unit(app._units, type(context))  # noqa: SLF001 - the unit that is open here
+        unit = find_unit(app._parts.units, type(context))  # noqa: SLF001 - the unit that is open here
         assert unit is not None
         unit.enqueue([Envelope("by hand", f"{len(story.events)}".encode())])
         await story.tell("act A", context)
@@ -212,7 +216,7 @@ async def test_a_saga_that_a_handler_starts_is_there_if_the_command_is(story: An
         with pytest.raises(ValueError, match="no"):
             await app.send(Place("1"))
         await app.send(Place("2"))
-        assert SagaStatus.COMPLETED is await ended(app, started[1])
+        assert SagaStatus.COMPLETED is await ended(story, app, started[1])
         assert await app.saga_storage.load(started[0]) is None
 
     assert ["act A"] == story.events
@@ -246,15 +250,14 @@ async def test_what_commands_notify_others_of_lets_nobody_look_for_sagas(story: 
     async with app.running(only=["sagas"]):
         await clock.until_asleep()
         before = len(claims)
-        app._signal = Ringing()  # type: ignore[assignment] # noqa: SLF001 - that of another storage
+        app._parts.signal = Ringing()  # type: ignore[assignment] # noqa: SLF001 - that of another storage
         for _ in range(5):
             await app.send(Place(""))
             await clock.until_asleep()
         told = len(claims) - before, list(rings)
         rings.clear()
         await app.send(Place("1"))
-        while "act A" not in story.events:
-            await sleep(0)
+        await story.until(lambda: "act A" in story.events)
 
     assert (0, ["outbox"] * 5) == told
     assert [] == rings
@@ -313,7 +316,7 @@ async def test_a_record_that_is_not_committed_lengthens_no_lease(story: Any, com
 
     async def look() -> None:
         record = await storage.sagas.load(saga_id)
-        (lease,) = app._sagas._engine.heartbeat._held  # type: ignore[union-attr] # noqa: SLF001 - what it believes
+        (lease,) = app._parts.sagas._engine.heartbeat._held  # type: ignore[union-attr] # noqa: SLF001 - what it believes
         assert record is not None
         assert record.wake_at is not None
         ends.append((lease.safe_until - clock.monotonic(), (record.wake_at - clock.now()).total_seconds()))
@@ -430,8 +433,8 @@ async def test_cancelled_while_a_worker_runs_a_saga_is_left_to_it(story: Any) ->
             tasks.start(stream)
             await reached.wait()
             tasks.cancel()
-        app._sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        app._parts.sagas.bell.ring()  # type: ignore[union-attr] # noqa: SLF001 - no need to wait for its next look
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
 
     assert ["act A", "act A", "act B"] == story.events
 
@@ -456,7 +459,7 @@ async def test_handlers_of_events_share_the_unit_of_the_step_and_their_messages_
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - the unit that is open here
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - the unit that is open here
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             self.events.append(sent("emitted"))
@@ -476,7 +479,7 @@ async def test_a_handler_of_events_that_fails_rolls_the_unit_back_and_the_step_i
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            unit = find_unit(app._units, Reserved)  # noqa: SLF001 - as above
+            unit = find_unit(app._parts.units, Reserved)  # noqa: SLF001 - as above
             assert unit is not None
             unit.enqueue([Envelope("by hand", b"by hand")])
             raise ValueError("the projection is broken")
@@ -499,12 +502,12 @@ async def test_in_recovery_a_step_has_its_unit_and_its_events_too(story: Any) ->
 
     class Handler(cqrs.EventHandler[Reserved]):
         async def handle(self, event: Reserved) -> None:
-            handled.append(find_unit(app._units, Reserved) is not None)  # noqa: SLF001 - as above
+            handled.append(find_unit(app._parts.units, Reserved) is not None)  # noqa: SLF001 - as above
 
     app.events.bind(Reserved, Handler)
     async with app.running(only="sagas"):
         saga_id = await app.start_saga(story.Order())
-        assert SagaStatus.COMPLETED is await ended(app, saga_id)
+        assert SagaStatus.COMPLETED is await ended(story, app, saga_id)
         kept = bodies(storage)
 
     assert [True] == handled

@@ -288,6 +288,26 @@ async def test_a_decision_that_came_between_two_steps_is_heard_before_the_next_b
     assert [28.0] == ends  # 30 s from the start, of which 2 have passed
 
 
+async def test_a_saga_that_gets_on_is_not_looked_at(story: Any) -> None:
+    """Each of its writes says that it is still ours: steps of 0.9 s, where a second is news."""
+    mediator = story.mediator(story.saga("A", "B", "C", "D"))
+    storage: Any = mediator.storage
+    load, looks = storage.load, []
+
+    async def look(saga_id: uuid.UUID) -> Any:
+        looks.append(saga_id)
+        return await load(saga_id)
+
+    async def take_a_while() -> None:
+        story.clock._seconds += 0.9  # noqa: SLF001 - as above
+
+    storage.load = look
+    story.on |= {f"act {name}": take_a_while for name in "ABCD"}
+
+    assert ["a", "b", "c", "d"] == await story.run(mediator)
+    assert [] == looks
+
+
 async def test_a_driver_that_has_heard_that_the_saga_is_lost_begins_nothing(story: Any) -> None:
     """The heart has told it while nothing ran that could be ended; the storage need not be asked again."""
     saga = story.saga("A", "B")

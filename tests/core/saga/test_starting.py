@@ -70,10 +70,7 @@ async def test_a_second_start_that_waits_for_what_is_forgotten_is_told_so(story:
         tasks.start(lambda: story.run(mediator, saga_id))
         await is_acting.wait()
         tasks.start(second)
-        for _ in range(1000):
-            if story.waits:
-                break
-            await story.clock.sleep(0)
+        await story.until(lambda: bool(story.waits))
         may_end.open()
 
     assert ["act A"] == story.events
@@ -122,8 +119,7 @@ async def test_a_second_start_waits_for_the_end_of_the_first(story: Any) -> None
         tasks.start(first)
         await is_acting.wait()
         tasks.start(second)
-        while not story.waits:  # it has looked, and looks again later
-            await story.clock.sleep(0)
+        await story.until(lambda: bool(story.waits))  # it has looked, and looks again later
         may_end.open()
 
     assert [["a", "b"], []] == ends

@@ -47,12 +47,6 @@ async def running(*workers: cqrs.SagaRecoveryWorker) -> Any:
         stopping.open()
 
 
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    """Let others run until it is so; the run of the tests has a deadline."""
-    while not await is_so():
-        await sleep(0)
-
-
 def ended(storage: Any, saga_id: uuid.UUID) -> Callable[[], Awaitable[bool]]:
     async def look() -> bool:
         record = await storage.load(saga_id)
@@ -68,7 +62,7 @@ async def test_a_saga_that_was_started_is_driven_at_once(story: Any, storage: An
     async with running(worker):
         await clock.until_asleep()
         saga_id = await mediator.start(story.Order())
-        await until(ended(storage, saga_id))
+        await story.until(ended(storage, saga_id))
 
     assert ["act A", "act B"] == story.events
     assert {"claimed": 1, "completed": 1} == dict(worker.counts)
@@ -82,7 +76,7 @@ async def test_a_saga_that_another_process_has_started_is_found(story: Any, stor
         await clock.until_asleep()
         saga_id = await mediator_of(story, saga, storage, clock).start(story.Order())
         await clock.advance(1.2)
-        await until(ended(storage, saga_id))
+        await story.until(ended(storage, saga_id))
 
     assert ["act A"] == story.events
     polls = [seconds for seconds in clock.slept if seconds < 10]
@@ -97,7 +91,7 @@ async def test_two_workers_share_the_sagas(story: Any, storage: Any, clock: Any)
     workers = [mediator.worker() for mediator in mediators]
     async with running(*workers):
         for saga_id in ids:
-            await until(ended(storage, saga_id))
+            await story.until(ended(storage, saga_id))
 
     assert ["act A"] * 20 == story.events
     assert 20 == sum(worker.counts["completed"] for worker in workers)
@@ -118,7 +112,7 @@ async def test_no_more_sagas_are_driven_at_once_than_allowed(story: Any, storage
     ids = [await mediator.start(story.Order(f"{number}")) for number in range(10)]
     async with running(mediator.worker()):
         for saga_id in ids:
-            await until(ended(storage, saga_id))
+            await story.until(ended(storage, saga_id))
 
     assert 3 == at_work[1]
 
@@ -142,7 +136,7 @@ async def test_a_saga_that_nobody_can_run_waits_for_a_person_at_last(story: Any,
         for _ in range(3):
             await clock.advance(3600.0 / 2)
             await clock.until_asleep()
-        await until(ended(storage, saga_id))
+        await story.until(ended(storage, saga_id))
     record = await storage.load(saga_id)
 
     assert (SagaStatus.SUSPENDED, SagaStatus.RUNNING) == (record.status, record.suspended_from)
@@ -158,7 +152,10 @@ async def test_what_cannot_be_run_here_is_left_to_others_and_waits_for_a_person_
     storage._going[saga_id].standing = storage._going[saga_id].standing._replace(attempt=1)  # noqa: SLF001 - as a crash leaves it
     worker = mediator_of(story, new, storage, clock).worker()
     waits: list[float] = []
-    while (record := await storage.load(saga_id)).status.is_live:
+    for _ in range(20):  # far more than it takes
+        record = await storage.load(saga_id)
+        if not record.status.is_live:
+            break
         if record.wake_at > clock.now():
             waits.append(round((record.wake_at - clock.now()).total_seconds()))
             await clock.advance((record.wake_at - clock.now()).total_seconds())
@@ -272,7 +269,7 @@ async def test_a_storage_that_is_down_is_asked_again(
         for _ in range(2):
             await clock.until_asleep()
             await clock.advance(1.0)
-        await until(ended(storage, saga_id))
+        await story.until(ended(storage, saga_id))
 
     assert 2 == sum("Sagas cannot be claimed" in record.getMessage() for record in caplog.records)
 
@@ -337,7 +334,7 @@ async def test_an_old_saga_of_a_known_name_is_driven_like_any_other(story: Any, 
     await clock.advance(3601.0)
     async with running(mediator.worker()):
         for saga_id in ids:
-            await until(ended(storage, saga_id))
+            await story.until(ended(storage, saga_id))
 
     assert ["act A"] * 2 == story.events
 
@@ -359,8 +356,7 @@ async def test_many_old_sagas_of_a_known_name_are_no_more_at_once_than_allowed(
     story.on["act A"] = act
     worker = mediator.worker()
     async with running(worker) as stopping:
-        while len(acting) < 2:
-            await sleep(0)
+        await story.until(lambda: len(acting) == 2)
         stopping.open()
         may_end.open()
     statuses = [(record.status, record.cursor) for saga_id in ids if (record := await storage.load(saga_id))]
@@ -388,14 +384,14 @@ async def test_an_orphan_that_cannot_be_suspended_stands_in_nobodys_way(
 
     storage.write = fail
     async with running(mediator.worker()):
-        await until(ended(storage, saga_id))
+        await story.until(ended(storage, saga_id))
         assert ["fenced"] == failures
         await clock.until_asleep()
         while failures:
             await clock.advance(61.0)
             await clock.until_asleep()
         later = await mediator.start(story.Order())
-        await until(ended(storage, later))
+        await story.until(ended(storage, later))
 
     assert ["act A", "act A"] == story.events
     assert "A saga of an unknown name was not suspended" in caplog.text

@@ -71,6 +71,40 @@ async def test_sums_of_fractions_are_what_they_look_like() -> None:
     assert [("one", 0.8)] == log
 
 
+@pytest.mark.parametrize("seconds", [1 / 3, 0.4731234567891, 1e-12, 86_400 / 7])
+async def test_nobody_is_woken_before_the_time(seconds: float) -> None:
+    """Also of a moment that no sum of tenths comes to, such as one that was drawn by lot."""
+    clock = VirtualClock(jumps=True)
+    for _ in range(10):
+        moment = clock.monotonic() + seconds
+
+        await clock.sleep(seconds)
+
+        assert moment == pytest.approx(clock.monotonic(), rel=1e-15, abs=1e-12)
+
+
+async def test_who_waits_for_what_is_left_comes_to_the_end() -> None:
+    """However little that is: each time, some of it passes."""
+    clock = VirtualClock(jumps=True)
+    for seconds in (1 / 3, 0.4731234567891, 7.1, 1e-12, 1e6 / 7):
+        deadline = clock.monotonic() + seconds
+        while clock.monotonic() < deadline:
+            await clock.sleep(deadline - clock.monotonic())
+            assert len(clock.slept) < 100
+
+
+async def test_three_thirds_are_a_whole() -> None:
+    """One that looks every third of a time has looked three times when it is over."""
+    clock, log = VirtualClock(), []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wake_after, clock, log, "one", *[10 / 3] * 3)
+        await clock.until_asleep()
+
+        await clock.advance(10)
+
+    assert 3 == len(log)
+
+
 async def test_what_was_asked_for_is_noted_in_order() -> None:
     """Also what needed no waiting; and others run meanwhile, as with any clock."""
     clock, log = VirtualClock(), []

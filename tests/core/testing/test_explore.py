@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from types import new_class
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import cqrs_core as cqrs
+from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption
 from cqrs_core.memory import MemorySagaStorage
 from cqrs_core.resilience import RetryPolicy
@@ -25,7 +27,8 @@ from cqrs_core.saga.journal import Journal
 from cqrs_core.saga.log import Branch, SagaAction, SagaStatus
 from cqrs_core.saga.plan import Happened, Standing, StepKind
 from cqrs_core.saga.publishing import Publishing
-from cqrs_core.testing import Exploration, ExplorationFailed, Played, Schedule, assert_idempotent, explore
+from cqrs_core.saga.storage import SagaStorage, SagaWrite
+from cqrs_core.testing import Exploration, ExplorationFailed, Played, Schedule, VirtualClock, assert_idempotent, explore
 from cqrs_core.testing.exploring.explore import faults_of
 from cqrs_core.testing.exploring.schedule import MODES
 
@@ -283,8 +286,9 @@ def test_a_planted_bug_is_found(bug: Any, monkeypatch: pytest.MonkeyPatch) -> No
         shortest = raised.value.shortest
         with pytest.raises(ExplorationFailed):
             explore(THREE, context=Order, schedules=[shortest.schedule])
+    found = explore(THREE, context=Order, schedules=[shortest.schedule])
 
-    assert 1 == explore(THREE, context=Order, schedules=[shortest.schedule]).total
+    assert (1, []) == (found.total, found.unreached)
 
 
 # What it tells, and what it takes -------------------------------------------------------------------------------------
@@ -298,6 +302,7 @@ def test_the_shortest_schedule_is_told_as_a_test_to_paste(monkeypatch: pytest.Mo
 
     assert "Two: 6 of 11 schedules break a promise. The shortest:" == lines[0]
     assert "  - The saga says that all is undone, and A is not." == lines[1]
+    assert "      0 first: start is asked for" == lines[2]
     assert "      2 first: act A begins" in lines
     assert [
         "from cqrs_core.testing import Schedule, explore",
@@ -306,6 +311,23 @@ def test_the_shortest_schedule_is_told_as_a_test_to_paste(monkeypatch: pytest.Mo
         "def test_two_with_faults() -> None:",
         "    explore(Two, ..., schedules=[Schedule(faults={'act A': 'lost'})])",
     ] == lines[-5:]
+
+
+def test_a_test_to_paste_asks_for_the_point_and_the_report_says_what_was_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    new_key_for_each_attempt(monkeypatch)
+    with pytest.raises(ExplorationFailed) as raised:
+        explore(THREE, context=Order, modes=["crash"], faults=[])
+    at = raised.value.shortest.schedule.at
+    lines = str(raised.value).splitlines()
+
+    assert "    (Promise 3: the key of a step is the same in every attempt.)" in lines
+    assert [
+        f"def test_three_crash_at_{at}() -> None:",
+        f"    found = explore(Three, ..., schedules=[Schedule(mode='crash', at={at})])",
+        "    assert [] == found.unreached, 'it says nothing any more: explore anew'",
+    ] == lines[-3:]
 
 
 class Ledger:
@@ -401,6 +423,54 @@ def test_a_step_that_raises_by_itself_is_a_step_that_fails() -> None:
     assert {"failed", "never started"} == set(found.ends)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"modes": []}, r"modes is \[\]\. It must be some of none, crash,"),
+        ({"modes": ["crash", "explode"]}, r"modes is \['crash', 'explode'\]"),
+        ({"schedules": []}, r"schedules is \[\]\. It must be one at least"),
+        (
+            {"faults": [{"act D": "lost"}]},
+            r"faults is 'act D'\. It must be a call of the saga, one of 'act A', 'undo A', 'a",
+        ),
+        ({"faults": [{"act A fallback": "lost"}]}, "faults is 'act A fallback'"),
+        ({"faults": [{"A": "lost"}]}, "faults is 'A'"),
+        ({"faults": [{"act A": "explodes"}]}, "faults is 'explodes'"),
+        ({"schedules": [Schedule(faults={"undo B failback": "fails"})]}, "faults is 'undo B failback'"),
+        (
+            {"world": object},
+            "world is <object object.*It must be what makes a container, or an object with a container",
+        ),
+    ],
+)
+def test_what_means_nothing_is_refused(wrong: dict[str, Any], problem: str) -> None:
+    """And not passed over: an exploration of nothing would find nothing, and be content."""
+    with pytest.raises(InvalidOption, match=f"^{problem}"):
+        explore(THREE, context=Order, **wrong)
+
+
+def test_every_call_of_a_saga_may_be_told_to_fail() -> None:
+    every = {call for fault in faults_of(THREE) for call in fault}
+
+    assert {"act A", "undo A", "act B", "undo B", "act B fallback", "act C", "undo C"} == every
+    assert explore(THREE, context=Order, modes=["none"], faults=[{"undo B fallback": "fails"}]).total == 2
+
+
+@pytest.mark.parametrize(
+    "beyond", [Schedule("crash", at=999), Schedule("double_crash", at=2, then=999), Schedule("lost_answer", at=99)]
+)
+def test_a_schedule_whose_point_is_not_come_to_is_told(beyond: Schedule) -> None:
+    """It was played, and says nothing: nothing has happened at its point."""
+    found = explore(THREE, context=Order, schedules=[Schedule("crash", at=2), beyond])
+
+    assert [beyond] == found.unreached
+    assert 2 == found.total
+
+
+def test_an_exploration_of_all_points_asks_for_none_that_is_not_come_to() -> None:
+    assert [] == explore(THREE, context=Order, modes=["crash"], faults=[]).unreached
+
+
 @pytest.mark.parametrize("wrong", [{"mode": "explode"}, {"faults": {"act A": "explodes"}}])
 def test_a_schedule_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match=f"{next(iter(wrong))} is "):
@@ -431,6 +501,84 @@ def test_a_step_that_cannot_be_undone_before_it_is_done_is_not() -> None:
         )
 
 
+def test_a_step_that_can_be_undone_once_before_it_is_done_and_not_twice_is_not() -> None:
+    class Refund(Charge):
+        async def compensate(self, context: Order) -> None:
+            if cqrs.current_step().act_key not in self.ledger.booked:
+                self.ledger.booked.append(uuid.uuid4())
+
+    with pytest.raises(AssertionError, match=r"compensate, done twice without act, leaves 2, and done once 1\."):
+        assert_idempotent(
+            Refund, context=Order, world=lambda: Ledger(knows_keys=True), observe=lambda ledger: len(ledger.booked)
+        )
+
+
+def test_a_world_without_a_container_is_told() -> None:
+    with pytest.raises(InvalidOption, match="^world is <object object"):
+        assert_idempotent(Charge, context=Order, world=object, observe=repr)
+
+
 def test_a_step_whose_needs_are_not_met_is_told() -> None:
     with pytest.raises(cqrs.CqrsError, match="Ledger"):
         assert_idempotent(Charge, context=Order, world=cqrs.SimpleContainer, observe=repr)
+
+
+class Kept:
+    """A storage to play in: one for all plays, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.memory = cqrs.MemoryStorage(clock=self.clock)
+        self.is_open = False
+        self.passed_s = 0.0
+
+    @asynccontextmanager
+    async def open_storage(self) -> AsyncIterator[SagaStorage]:
+        self.is_open = True
+        yield self.memory.sagas
+        self.is_open = False
+
+    async def sent(self, storage: SagaStorage) -> Sequence[Envelope]:
+        return [record.envelope for record in await self.memory.outbox.pending(limit=10_000)]
+
+    async def pass_time(self, storage: SagaStorage, seconds: float) -> None:
+        self.passed_s += seconds
+        await self.clock.advance(seconds)
+
+
+def test_sagas_are_played_in_a_storage_that_is_given() -> None:
+    """It is opened once, for all plays; each has a saga of its own there, and the same comes of it as in memory."""
+    kept = Kept()
+
+    def is_kept(_: Any, played: Played) -> None:
+        assert kept.is_open
+        row = kept.memory.sagas._rows.get(played.saga_id)  # noqa: SLF001 - where it is
+        assert (row and row.record()) == played.record
+
+    modes = ["none", "crash", "undo"]
+    found = explore(THREE, context=Order, modes=modes, faults=[], storage=kept, check=is_kept)
+    in_memory = explore(THREE, context=Order, modes=modes, faults=[])
+
+    assert (in_memory.counts, in_memory.ends) == (found.counts, found.ends)
+    assert len(kept.memory.sagas._rows) > 2 * found.total // 3  # noqa: SLF001 - as above
+    assert not kept.is_open
+    assert kept.passed_s > 0
+
+
+def test_a_storage_that_is_given_and_does_not_keep_its_promises_is_found_out() -> None:
+    """One that lets whoever has lost a saga write it."""
+
+    class Careless(MemorySagaStorage):
+        async def write(self, write: SagaWrite, *, within: Any = None) -> None:
+            row = self._rows.get(write.saga_id)
+            if row is not None:
+                write = write._replace(fence=row.fence, version=row.version)
+            await super().write(write, within=within)
+
+    class CarelesslyKept(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory.sagas = Careless(clock=self.clock, outbox=self.memory.outbox)
+
+    with pytest.raises(ExplorationFailed, match="a driver that has lost the saga has changed it"):
+        explore(THREE, context=Order, modes=["zombie"], faults=[], storage=CarelesslyKept())

@@ -65,7 +65,9 @@ class MemorySagaStorage:
 
     async def start(self, new: NewSaga, *, within: UnitOfWork | None = None) -> SagaRecord | None:
         """As :meth:`cqrs_core.saga.storage.SagaStorage.start`."""
-        row = self._rows.get(new.id) or _started_in(within, new.id)
+        row = self._rows.get(new.id)
+        if row is None and within is not None:
+            row = _started_in(within, new.id)
         if row is not None:
             is_ours = (row.owner, row.version, row.fence) == (new.owner, 1, 1)
             return None if is_ours else row.record()
@@ -148,8 +150,7 @@ class MemorySagaStorage:
         if row.version != change.version:
             raise SagaChanged(change.saga_id)
         now = self._clock.now()
-        row.stand(change.standing, change.step_id, now)
-        row.add(change.log, now)
+        row.stand(change.standing, change.step_id, now, change.log)
         row.fence += 1
         row.claims, row.owner = 0, None
         row.context = row.context if change.context is None else change.context
@@ -203,8 +204,7 @@ class MemorySagaStorage:
 
     def _apply(self, row: _Row, write: SagaWrite) -> None:
         now = self._clock.now()
-        row.stand(write.standing, write.step_id, now)
-        row.add(write.log, now)
+        row.stand(write.standing, write.step_id, now, write.log)
         row.claims = write.claims
         if write.context is not None:
             row.context = write.context
@@ -230,9 +230,9 @@ class MemorySagaStorage:
                 del self._rows[self._ended.popleft().id]
 
 
-def _started_in(unit: UnitOfWork | None, saga_id: uuid.UUID) -> _Row | None:
+def _started_in(unit: UnitOfWork, saga_id: uuid.UUID) -> _Row | None:
     """Find what *unit* is to start."""
-    waiting = () if unit is None else unit.waiting()  # type: ignore[attr-defined]  # one of ours
+    waiting = unit.waiting()  # type: ignore[attr-defined]  # one of ours
     return next((row for row in waiting if isinstance(row, _Row) and row.id == saga_id), None)
 
 
@@ -280,16 +280,14 @@ class _Row:
         self.created_at = self.updated_at = now
         self.history: list[tuple[datetime, LogRecord]] = []
 
-    def stand(self, standing: Standing, step_id: str, now: datetime) -> None:
-        """Count the version up, and stand there."""
+    def stand(self, standing: Standing, step_id: str, now: datetime, log: Sequence[LogRecord] = ()) -> None:
+        """Count the version up, stand there, and lengthen the history."""
         self.standing = standing
         self.step_id = step_id
         self.version += 1
         self.updated_at = now
-
-    def add(self, log: Sequence[LogRecord], now: datetime) -> None:
-        """Lengthen the history."""
-        self.history += [(now, record) for record in log]
+        for record in log:
+            self.history.append((now, record))
 
     def record(self) -> SagaRecord:
         """Tell everything."""

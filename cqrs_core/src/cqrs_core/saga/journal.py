@@ -140,10 +140,10 @@ class Journal:
             except _UNSURE:
                 await self._answer(run, lambda: self._storage.write(write))
             self.settle(run)
-            if wake_in_s is None:
-                lease.hear(now, lease_s)
-            else:
+            if wake_in_s is not None:
                 lease.extend(now, lease_s)
+            elif now >= lease.listen_at:
+                lease.hear(now, lease_s)
 
     def is_unsure_of(self, run: Run) -> bool:
         """

@@ -34,11 +34,12 @@ class Lease:
         fence: By which it is held.
         safe_until: Until when it is surely ours, as the clock's ``monotonic`` has it; but for what people decide.
         fresh_until: Until when something may be begun without asking whether it still is.
+        listen_at: Before that, it need not be told that it was still ours: that is news already.
         is_lost: Whether another has the saga by now.
         scope: What is ended then: the attempt that runs.
     """
 
-    __slots__ = ("fence", "fresh_until", "is_lost", "renewed_at", "safe_until", "saga_id", "scope")
+    __slots__ = ("fence", "fresh_until", "is_lost", "listen_at", "renewed_at", "safe_until", "saga_id", "scope")
 
     def __init__(self, saga_id: uuid.UUID, fence: int, asked_at: float, lease_s: float) -> None:
         self.saga_id = saga_id
@@ -53,12 +54,14 @@ class Lease:
             return  # the answer has come late
         self.renewed_at = asked_at
         self.safe_until = asked_at + (1 - _MARGIN) * lease_s
-        self.hear(asked_at, lease_s)
+        self.fresh_until = asked_at + _NEWS * lease_s
+        self.listen_at = asked_at + _NEWS / 2 * lease_s
 
     def hear(self, asked_at: float, lease_s: float) -> None:
         """Learn that it was still ours: as of when that was asked."""
         # Never later than it is surely ours, which is never again when it is lost.
         self.fresh_until = min(asked_at + _NEWS * lease_s, self.safe_until)
+        self.listen_at = asked_at + _NEWS / 2 * lease_s
 
     def lose(self) -> None:
         """Learn that it is another's, and end what runs, and begin nothing: nothing of it would be kept."""

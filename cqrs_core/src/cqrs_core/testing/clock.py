@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from datetime import datetime, timedelta, timezone
 from itertools import count
+from math import inf, isclose, nextafter
 
 from cqrs_core.concurrency import Gate, sleep
 from cqrs_core.errors import InvalidOption
@@ -12,6 +13,8 @@ from cqrs_core.errors import InvalidOption
 _START = datetime(2000, 1, 1, tzinfo=timezone.utc)
 #: Sums of tenths come out as one would write them, so that 0.1 s and 0.7 s wake who asked for 0.8 s.
 _DIGITS = 9
+#: By so much, of the sum or in seconds, a sum may miss what one would write: it is what computers make of fractions.
+_NOISE, _NOISE_S = 1e-15, 1e-12
 
 
 class VirtualClock:
@@ -98,7 +101,15 @@ class VirtualClock:
                 self._watchers.remove(watcher)
 
     def _after(self, seconds: float) -> float:
-        return round(self._seconds + seconds, _DIGITS)
+        if not seconds:
+            return self._seconds
+        exact = self._seconds + seconds
+        written = round(exact, _DIGITS)
+        if isclose(written, exact, rel_tol=_NOISE, abs_tol=_NOISE_S) and written > self._seconds:
+            return written
+        # Not rounded, else nobody who waits for a moment that was drawn by lot could rely on having come to it; and
+        # some time does pass, else one who waits for what is left of it would never come to its end.
+        return max(exact, nextafter(self._seconds, inf))
 
 
 class _Sleeper:

@@ -8,19 +8,22 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from cqrs_core.errors import InvalidOption
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.log import Branch
 from cqrs_core.saga.plan import StepKind
+from cqrs_core.testing.exploring.backstage import open_backstages
 from cqrs_core.testing.exploring.ledger import SideId
 from cqrs_core.testing.exploring.schedule import MODES, Exploration, ExplorationFailed, Played, Schedule
-from cqrs_core.testing.exploring.stage import Stage, side_name
+from cqrs_core.testing.exploring.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 
     from cqrs_core.maps import EventMap
-    from cqrs_core.saga.definition import Definition, Saga
+    from cqrs_core.saga.definition import Definition, Saga, StepDefinition
     from cqrs_core.saga.steps import SagaContext
+    from cqrs_core.testing.exploring.backstage import ExploredStorage
     from cqrs_core.testing.exploring.schedule import Fault, Mode
 
 #: In every so-maniest point a second crash is tried, unless all of them are asked for.
@@ -39,6 +42,7 @@ def explore(
     schedules: Sequence[Schedule] | None = None,
     is_thorough: bool = False,
     refuses_late_acts: bool = True,
+    storage: ExploredStorage | None = None,
 ) -> Exploration:
     """
     Play *saga* again and again, with a crash, a pause or a cancellation at every point, and judge each play.
@@ -52,22 +56,34 @@ def explore(
         world: Makes what the steps work with, anew for each play: a container, or an object with a ``container``.
         events: Binds handlers of events.
         check: Is given the world and what came of a play, and raises ``AssertionError`` if something is wrong.
-        modes: What is tried at every point.
-        faults: Which calls fail, and how, each dict in plays of its own; every call, in every way, unless given.
+        modes: What is tried, at each point in turn: ``"crash"``, the process dies; ``"double_crash"``, so does the one
+            that recovers; ``"zombie"``, it stands still until others have driven the saga to its end; ``"cancel"``, its
+            driver is cancelled; ``"lost_answer"``, a write is made and its answer is lost. And of a whole play:
+            ``"repeat"``, every call of a handler is made twice; ``"none"``, nothing but the faults.
+        faults: Which calls fail, and how, each dict in plays of its own; every call, in every way, unless given. Calls
+            are named as in a :class:`Schedule`; without any dict, nothing fails.
         schedules: Plays these, and nothing else.
         is_thorough: Whether a second crash is tried at every point of the recovery, or at one of four.
         refuses_late_acts: Whether services refuse an act whose undo they have seen. Without that, a worker that stood
             still in the middle of an act can still take effect when all is undone: no engine can call that back.
+        storage: Where the sagas are kept, for authors of storages: an object of their class of checks, say. In memory
+            unless given.
 
     Returns:
-        What was played.
+        What was played. Of *schedules*, it tells whose points the saga does not come to: ``unreached``.
 
     Raises:
+        InvalidOption: *modes* or *schedules* are empty or unknown, *faults* name what is no call of the saga, or
+            *world* makes something that neither is a container nor has one.
         ExplorationFailed: A promise was broken. It tells the shortest schedule that does, as a test to paste.
         InvalidSaga: The saga cannot work as it is written.
         WiringError: It cannot be put together with this world.
     """
     definition = definition_of(saga)
+    chosen = list(_each_fault(definition)) if faults is None else faults
+    _refuse_what_says_nothing(modes, schedules)
+    for fault in chosen if schedules is None else [schedule.faults for schedule in schedules]:
+        _refuse_unknown_calls(fault, definition)
     stage = Stage(
         definition,
         context=context,
@@ -76,21 +92,27 @@ def explore(
         check=check,
         refuses_late_acts=refuses_late_acts,
     )
-    chosen = faults_of(saga) if faults is None else faults
     exploration = Exploration()
 
     async def play_all() -> None:
         if schedules is not None:
             for schedule in schedules:
-                _count(exploration, await stage.play(schedule))
+                played = await stage.play(schedule)
+                _count(exploration, played)
+                if not played.was_reached:
+                    exploration.unreached.append(schedule)
             return
         stride = 1 if is_thorough else _STRIDE
         for fault in ({}, *chosen):
             async for played in _explore_with(stage, fault, modes, stride):
                 _count(exploration, played)
 
+    async def open_and_play() -> None:
+        async with open_backstages(storage) as stage.backstages:
+            await play_all()
+
     with _quiet():
-        asyncio.run(play_all())
+        asyncio.run(open_and_play())
     if exploration.failed:
         raise ExplorationFailed(saga.__name__, exploration)
     return exploration
@@ -161,8 +183,23 @@ def faults_of(saga: type[Saga[Any]]) -> list[dict[str, Fault]]:
     return list(_each_fault(definition_of(saga)))
 
 
+def _refuse_what_says_nothing(modes: Collection[Mode], schedules: Sequence[Schedule] | None) -> None:
+    if not modes or not set(modes) <= set(MODES):
+        raise InvalidOption("modes", modes, f"some of {', '.join(MODES)}")
+    if schedules is not None and not schedules:
+        raise InvalidOption("schedules", schedules, "one at least, or None for all there are")
+
+
+def _refuse_unknown_calls(faults: Mapping[str, Fault], definition: Definition) -> None:
+    sides = [SideId(step.id, side.branch) for step in definition.steps for side in step.sides]
+    calls = [f"{action} {side}" for side in sides for action in ("act", "undo")]
+    for call in faults:
+        if call not in calls:
+            raise InvalidOption("faults", call, f"a call of the saga, one of {', '.join(map(repr, calls))}")
+
+
 def _each_fault(definition: Definition) -> Iterator[dict[str, Fault]]:
-    names = [side_name(SideId(step.id, Branch.PRIMARY)) for step in definition.steps]
+    names = [str(SideId(step.id, Branch.PRIMARY)) for step in definition.steps]
     of_acts: tuple[Fault, ...] = ("refused", "lost", "refused_later")
     of_undos: tuple[Fault, ...] = ("fails_once", "fails")
     for step, name in zip(definition.steps, names, strict=True):
@@ -180,5 +217,5 @@ def _each_fault(definition: Definition) -> Iterator[dict[str, Fault]]:
                 yield {f"act {turning}": "lost", f"undo {name}": fault}
 
 
-def _turns(step: Any) -> bool:  # noqa: ANN401 - a StepDefinition
+def _turns(step: StepDefinition) -> bool:
     return step.kind is StepKind.COMPENSABLE and step.fallback is None

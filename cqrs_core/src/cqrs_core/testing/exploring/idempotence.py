@@ -31,7 +31,7 @@ def assert_idempotent(
     """
     Check that *step* does the same to the world when it is done, or undone, twice with the same key.
 
-    And that it can be undone when it was never done, as after a crash before it began.
+    And that it can be undone when it was never done, as after a crash before it began: once, and twice.
 
     Args:
         step: The class.
@@ -41,6 +41,10 @@ def assert_idempotent(
 
     Raises:
         AssertionError: It does not.
+        InvalidOption: *world* makes something that neither is a container nor has one.
+        WiringError: The step needs what the world does not have.
+        Exception: What the step itself raises, which it must not: not the second time either, nor undone before it was
+            ever done.
     """
 
     def state_after(*calls: str) -> object:
@@ -53,7 +57,8 @@ def assert_idempotent(
     once = state_after("act", "compensate")
     _compare(f"{name}.compensate, done twice,", once, state_after("act", "compensate", "compensate"))
     _compare(f"{name}.compensate, after act was done twice,", once, state_after("act", "act", "compensate"))
-    state_after("compensate")
+    never = state_after("compensate")
+    _compare(f"{name}.compensate, done twice without act,", never, state_after("compensate", "compensate"))
 
 
 def _compare(what: str, once: object, again: object) -> None:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from cqrs_core.concurrency import CancelScope
-    from cqrs_core.memory import MemorySagaStorage
     from cqrs_core.saga.log import SagaLogEntry
-    from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaRecord, SagaWrite
+    from cqrs_core.saga.storage import NewSaga, SagaClaim, SagaRecord, SagaStorage, SagaWrite
     from cqrs_core.unit_of_work import UnitOfWork
 
 
@@ -55,7 +54,7 @@ class Incarnation:
         if self.is_dead:
             raise Died
         self.trace.append(f"{self.name}: {label}")
-        if self._does == "lost_answer" or not self._is_the_one():
+        if self._does == "lost_answer" or not self._comes_to_its_point():
             return
         self.trace[-1] += f"  <- {self._does}"
         if self._does == "crash":
@@ -70,12 +69,13 @@ class Incarnation:
 
     def loses_an_answer(self) -> bool:
         """Tell whether the answer of the write that was just made is lost."""
-        if self._does != "lost_answer" or not self._is_the_one():
+        if self._does != "lost_answer" or not self._comes_to_its_point():
             return False
         self.trace.append(f"{self.name}: the answer is lost")
         return True
 
-    def _is_the_one(self) -> bool:
+    def _comes_to_its_point(self) -> bool:
+        """Count one more, and tell whether it is the one at which something happens."""
         number, self._count = self._count, self._count + 1
         self.was_reached = self.was_reached or number == self._at
         return number == self._at
@@ -90,7 +90,7 @@ class MortalStorage:
 
     def __init__(
         self,
-        storage: MemorySagaStorage,
+        storage: SagaStorage,
         *,
         is_durable: bool,
         on_write: Callable[[SagaWrite, SagaRecord | None], None],

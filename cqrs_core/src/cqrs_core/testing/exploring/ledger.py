@@ -25,6 +25,10 @@ class SideId(NamedTuple):
     step_id: str
     branch: Branch
 
+    def __str__(self) -> str:
+        """As schedules and reports name it: by the id of its step, and whether it is the fallback."""
+        return self.step_id if self.branch is Branch.PRIMARY else f"{self.step_id} fallback"
+
 
 class Ledger:
     """
@@ -52,27 +56,25 @@ class Ledger:
             history: What was done.
             owns: Whether the driver still has the saga; one that has lost it cannot know that.
         """
-        name = _named(side)
         self._judge_key(side, SagaAction.ACT, key)
         if record is None:
-            self.violations.append(f"Promise 1: {name} runs before the saga is durable.")
+            self.violations.append(f"Promise 1: {side} runs before the saga is durable.")
             return
         if not owns:
             return
         if any(_is_completed(entry, side) for entry in history):
-            self.violations.append(f"Promise 2: {name} runs again, though its record is durable.")
+            self.violations.append(f"Promise 2: {side} runs again, though its record is durable.")
         if record.status not in _FORWARD:
-            self.violations.append(f"Promise 5: {name} runs while the saga is {record.status}.")
+            self.violations.append(f"Promise 5: {side} runs while the saga is {record.status}.")
 
     def undoes(self, side: SideId, key: uuid.UUID, record: SagaRecord | None, *, owns: bool) -> None:
         """Judge that an undo begins."""
-        name = _named(side)
         self._judge_key(side, SagaAction.COMPENSATE, key)
         if not owns or record is None:
             return
         is_leaving = record.branch is Branch.LEAVING and record.step_id == side.step_id
         if record.status is not SagaStatus.COMPENSATING and not (record.status in _FORWARD and is_leaving):
-            self.violations.append(f"Promise 5: {name} is undone before it is durable that it is to be.")
+            self.violations.append(f"Promise 5: {side} is undone before it is durable that it is to be.")
         order = [step.id for step in self._definition.steps]
         later = [
             other
@@ -80,7 +82,7 @@ class Ledger:
             if effect == "done" and order.index(other.step_id) > order.index(side.step_id)
         ]
         if later:
-            self.violations.append(f"{name} is undone before {_named(later[0])}, which was done after it.")
+            self.violations.append(f"{side} is undone before {later[0]}, which was done after it.")
 
     def done(self, side: SideId, *, is_late: bool = False) -> None:
         """Note that an act has taken effect; of one that is undone by then, only if it may be late."""
@@ -123,7 +125,7 @@ class Ledger:
             self._judge_completed(done, history)
         elif record.status is SagaStatus.FAILED:
             if done:
-                named = ", ".join(_named(side) for side in sorted(done))
+                named = ", ".join(map(str, sorted(done)))
                 self.violations.append(f"The saga says that all is undone, and {named} is not.")
         elif record.status is SagaStatus.SUSPENDED:
             if not record.error:
@@ -140,25 +142,21 @@ class Ledger:
     def _judge_completed(self, done: set[SideId], history: Sequence[SagaLogEntry]) -> None:
         acted = [SideId(entry.step_id, entry.branch) for entry in history if _is_completed(entry)]
         if [side.step_id for side in acted] != [step.id for step in self._definition.steps]:
-            self.violations.append(f"The saga is completed, and its history has {', '.join(map(_named, acted))}.")
+            self.violations.append(f"The saga is completed, and its history has {', '.join(map(str, acted))}.")
         if set(acted) != done:
             missing, extra = set(acted) - done, done - set(acted)
             for side in sorted(missing):
-                self.violations.append(f"The saga is completed, and {_named(side)} is not done.")
+                self.violations.append(f"The saga is completed, and {side} is not done.")
             for side in sorted(extra):
-                self.violations.append(f"The saga is completed, and {_named(side)} is done beside the other side.")
+                self.violations.append(f"The saga is completed, and {side} is done beside the other side.")
 
     def _judge_key(self, side: SideId, action: SagaAction, key: uuid.UUID) -> None:
         keys = self._keys[side, action]
         keys.add(key)
         if len(keys) > 1:
-            self.violations.append(f"Promise 3: {_named(side)} has another key than before.")
+            self.violations.append(f"Promise 3: {side} has another key than before.")
 
 
 def _is_completed(entry: SagaLogEntry, side: SideId | None = None) -> bool:
     is_act = entry.action is SagaAction.ACT and entry.status is SagaStepStatus.COMPLETED
     return is_act and side in (None, SideId(entry.step_id, entry.branch))
-
-
-def _named(side: SideId) -> str:
-    return side.step_id if side.branch is Branch.PRIMARY else f"{side.step_id} (fallback)"

@@ -26,8 +26,19 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 Fault = Literal["refused", "lost", "refused_later", "fails_once", "fails"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
+#: What is promised of sagas, as violations name it: docs/sagas.md has the same numbers.
+PROMISES = {
+    "Promise 1": "no step runs before the saga is durable",
+    "Promise 2": "a step whose record is durable never runs again",
+    "Promise 3": "the key of a step is the same in every attempt",
+    "Promise 4": "a driver that has lost the saga changes nothing any more, and learns it",
+    "Promise 5": "once it is durable that a saga is undone, none of its steps is begun; before it is, none is undone",
+    "Promise 6": "every saga ends, as it then stays, or waits for a person with a reason",
+    "Promise 7": "the messages of a step are sent if, and only if, its record is durable, and once",
+}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """
     One play.
@@ -98,11 +109,13 @@ class Exploration:
         counts: How many were played, by their modes.
         ends: How many sagas ended so, by their statuses.
         failed: Those that broke a promise.
+        unreached: Schedules that were asked for, and whose points the saga does not come to: they say nothing of it.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     failed: list[Played] = field(default_factory=list)
+    unreached: list[Schedule] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -125,6 +138,7 @@ class ExplorationFailed(AssertionError):
         lines = [
             f"{name}: {len(exploration.failed)} of {exploration.total} schedules break a promise. The shortest:",
             *(f"  - {violation}" for violation in shortest.violations),
+            *_promises_in(shortest.violations),
             *(f"    {number:>3} {point}" for number, point in enumerate(shortest.trace)),
             "As a test, with the arguments that explore() was given:",
             "",
@@ -133,12 +147,32 @@ class ExplorationFailed(AssertionError):
         super().__init__("\n".join(lines))
 
 
+def _promises_in(violations: Sequence[str]) -> list[str]:
+    """Say what the promises are that are named by their numbers."""
+    return [
+        f"    ({number}: {promise}.)"
+        for number, promise in PROMISES.items()
+        if any(violation.startswith(f"{number}:") for violation in violations)
+    ]
+
+
 def _test_of(name: str, schedule: Schedule) -> list[str]:
+    """
+    Write a test.
+
+    It asks for the point if there is one that the saga comes to by itself: that this is gone would pass for a mend. The
+    second point of a double crash is in the recovery, which a mend may well shorten.
+    """
     word = f"{schedule.mode}_at_{schedule.at}" if schedule.mode != "none" else "with_faults"
+    call = f"explore({name}, ..., schedules=[{schedule}])"
+    if schedule.mode in {"none", "repeat", "double_crash"}:
+        body = [f"    {call}"]
+    else:
+        body = [f"    found = {call}", "    assert [] == found.unreached, 'it says nothing any more: explore anew'"]
     return [
         "from cqrs_core.testing import Schedule, explore",
         "",
         "",
         f"def test_{name.lower()}_{word}() -> None:",
-        f"    explore({name}, ..., schedules=[{schedule}])",
+        *body,
     ]

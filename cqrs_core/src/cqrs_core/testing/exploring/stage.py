@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import uuid
 from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.concurrency import open_cancel_scope, open_task_group
 from cqrs_core.emitter import EventEmitter
 from cqrs_core.envelope import ID
-from cqrs_core.errors import CqrsError, SagaChanged, SagaNotFound
+from cqrs_core.errors import CqrsError, InvalidOption, SagaChanged, SagaNotFound
 from cqrs_core.maps import EventMap
-from cqrs_core.memory import MemoryStorage
 from cqrs_core.outgoing import OutgoingEvents
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.administration import SagaAdministration
 from cqrs_core.saga.engine import SagaEngine
 from cqrs_core.saga.leases import Heartbeat, Lease
-from cqrs_core.saga.log import Branch, SagaStepStatus
+from cqrs_core.saga.log import SagaAction, SagaStepStatus
 from cqrs_core.saga.options import SagaOptions
 from cqrs_core.saga.publishing import Publishing
 from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.run import Run
 from cqrs_core.saga.runnable import RunnableSagas
 from cqrs_core.testing.clock import VirtualClock
+from cqrs_core.testing.exploring.backstage import Backstages
 from cqrs_core.testing.exploring.incarnation import Died, Incarnation, MortalStorage, living
 from cqrs_core.testing.exploring.ledger import Ledger, SideId
 from cqrs_core.testing.exploring.schedule import Played
@@ -48,7 +47,6 @@ _PASSES = 6
 _LEASE_S = SagaOptions().lease_s
 #: How long a person takes about a decision: a small part of a lease.
 _DECIDING_S = 2.0
-_SAGA_ID = uuid.UUID(int=9)
 
 
 class Refused(Exception):
@@ -64,7 +62,12 @@ class Down(Exception):
 
 
 class Stage:
-    """Where a saga is played, again and again, each time from the beginning."""
+    """
+    Where a saga is played, again and again, each time from the beginning.
+
+    Attributes:
+        backstages: Where the sagas are kept.
+    """
 
     def __init__(
         self,
@@ -92,12 +95,13 @@ class Stage:
         #: Without a world to be made anew, it is put together once.
         self._saga = self._build(None) if world is None else None
         self._play: _Play
+        self.backstages = Backstages()
 
     async def play(self, schedule: Schedule) -> Played:
         """Play one schedule."""
         world = None if self._world is None else self._world()
         saga = self._saga or self._build(container_of(world))
-        play = self._play = _Play(saga, schedule, refuses_late_acts=self._refuses_late_acts)
+        play = self._play = _Play(saga, schedule, self.backstages, refuses_late_acts=self._refuses_late_acts)
         await play.run(self._context())
         played = await play.judge()
         if self._check is not None and played.was_reached:
@@ -124,8 +128,18 @@ class Stage:
 
 
 def container_of(world: Any) -> Any:  # noqa: ANN401 - whatever the program has
-    """Give the container of a world: itself, or what it has as such."""
-    return world if world is None or callable(getattr(world, "resolve", None)) else getattr(world, "container", None)
+    """
+    Give the container of a world: itself, or what it has as such; of no world, none.
+
+    Raises:
+        InvalidOption: It neither is a container nor has one.
+    """
+    if world is None or callable(getattr(world, "resolve", None)):
+        return world
+    container = getattr(world, "container", None)
+    if container is None:
+        raise InvalidOption("world", world, "what makes a container, or an object with a container")
+    return container
 
 
 class _StillHeart(Heartbeat):
@@ -141,18 +155,21 @@ class _StillHeart(Heartbeat):
 class _Play:
     """One play."""
 
-    def __init__(self, saga: RunnableSaga, schedule: Schedule, *, refuses_late_acts: bool) -> None:
+    def __init__(
+        self, saga: RunnableSaga, schedule: Schedule, backstages: Backstages, *, refuses_late_acts: bool
+    ) -> None:
         self._saga = saga
         self._schedule = schedule
         self._refuses_late_acts = refuses_late_acts
         self._clock = VirtualClock(jumps=True)
-        self._memory = MemoryStorage(clock=self._clock)
+        self._backstage = backstages.new(self._clock)
+        self._sagas, self._id = self._backstage.sagas, self._backstage.saga_id
         self._ledger = Ledger(saga.definition)
-        self._storage = MortalStorage(self._memory.sagas, is_durable=schedule.is_durable, on_write=self._ledger.written)
-        self._played = Played(schedule, _SAGA_ID)
+        self._storage = MortalStorage(self._sagas, is_durable=schedule.is_durable, on_write=self._ledger.written)
+        self._played = Played(schedule, self._id)
         self._calls: Counter[str] = Counter()
         #: What handlers themselves have raised.
-        self.raised: list[Exception] = []
+        self._raised: list[Exception] = []
         #: By side and action, for each attempt that returned: the ids of the messages that it wants sent.
         self._emitted: dict[tuple[SideId, str], list[frozenset[str]]] = defaultdict(list)
         self._outgoing = OutgoingEvents("explore", clock=self._clock)
@@ -168,7 +185,7 @@ class _Play:
         engine = self._engine()
 
         async def begin() -> Run | None:
-            run = await engine.begin(self._saga, context, _SAGA_ID)
+            run = await engine.begin(self._saga, context, self._id)
             return run if isinstance(run, Run) else None
 
         async with open_task_group() as tasks:
@@ -191,31 +208,35 @@ class _Play:
 
     async def _decide(self, trace: list[str]) -> None:
         """Let a person have the saga undone, if there is a way back."""
-        administration = SagaAdministration(self._memory.sagas, [self._saga.definition.saga])
+        administration = SagaAdministration(self._sagas, [self._saga.definition.saga])
         try:
-            await administration.undo(_SAGA_ID, actor="somebody", reason="it was called off")
+            await administration.undo(self._id, actor="somebody", reason="it was called off")
         except (SagaChanged, SagaNotFound) as error:
             trace.append(f"a person cannot have it undone: {error}")
         else:
             trace.append("a person has it undone")
-        await self._clock.advance(_DECIDING_S)
+        await self._pass(_DECIDING_S)
 
     async def _recover(self, trace: list[str]) -> Incarnation | None:
         """Let one worker after the other come, until nobody has to any more; gives the first."""
         first: Incarnation | None = None
         for number in range(1, _PASSES + 1):
-            record = await self._memory.sagas.load(_SAGA_ID)
+            record = await self._sagas.load(self._id)
             if record is None or not record.status.is_live:
                 break
-            await self._clock.advance(_LEASE_S + 1)
+            await self._pass(_LEASE_S + 1)
             at = self._schedule.then if self._schedule.mode == "double_crash" and first is None else None
             life = Incarnation(f"worker {number}", at=at, trace=trace)
             first = first or life
             engine = self._engine()
-            take = partial(Recovery(engine, is_patient=False).take, self._saga, _SAGA_ID)
+            take = partial(Recovery(engine, is_patient=False).take, self._saga, self._id)
             async with open_task_group() as tasks:
                 tasks.start(partial(self._live, life, partial(_drain, engine, take)))
         return first
+
+    async def _pass(self, seconds: float) -> None:
+        await self._clock.advance(seconds)
+        await self._backstage.pass_time(seconds)
 
     async def _live(self, life: Incarnation, work: Callable[[], Awaitable[None]]) -> None:
         living.set(life)
@@ -225,7 +246,7 @@ class _Play:
         except (Died, Refused, Lost, Down, CqrsError):
             pass  # what became of the saga is stored
         except Exception as error:  # noqa: BLE001 - of the saga's own steps, or a fault of the engine
-            if not any(error is raised for raised in self.raised):
+            if not any(error is raised for raised in self._raised):
                 self._ledger.violations.append(f"A driver raised {type(error).__name__}: {error}")
         finally:
             life.paused.open()
@@ -234,8 +255,8 @@ class _Play:
 
     async def call(self, side: SideId, attempt: Attempt, context: Any, current: CurrentStep) -> Any:  # noqa: ANN401 - as it is there
         """Make one attempt at a step, or at undoing one, with what is to go wrong in it."""
-        is_act = current.action.value == "act"
-        label = f"{'act' if is_act else 'undo'} {side_name(side)}"
+        is_act = current.action is SagaAction.ACT
+        label = f"{'act' if is_act else 'undo'} {side}"
         life = living.get()
         before = life.was_reached
         await life.point(f"{label} begins")
@@ -269,18 +290,18 @@ class _Play:
                 await attempt(copy.deepcopy(context), current)
             return await attempt(context, current)
         except Exception as error:
-            self.raised.append(error)
+            self._raised.append(error)
             raise
 
     async def _judge(self, side: SideId, current: CurrentStep, *, is_act: bool, could_know: bool) -> None:
-        storage = self._memory.sagas
-        record = await storage.load(_SAGA_ID)
+        storage = self._sagas
+        record = await storage.load(self._id)
         owns = record is not None and record.fence == current.fence
         if not owns and could_know and record is not None:
-            what = f"{current.action} {side_name(side)}"
+            what = f"{current.action} {side}"
             self._ledger.violations.append(f"Promise 4: {what} is begun by a driver that lost the saga before.")
         if is_act:
-            history = await storage.get_step_history(_SAGA_ID)
+            history = await storage.get_step_history(self._id)
             self._ledger.acts(side, current.idempotency_key, record, history, owns=owns)
         else:
             self._ledger.undoes(side, current.idempotency_key, record, owns=owns)
@@ -289,12 +310,12 @@ class _Play:
 
     async def judge(self) -> Played:
         """Tell what came of it."""
-        played, storage, schedule = self._played, self._memory.sagas, self._schedule
-        played.record = await storage.load(_SAGA_ID)
-        played.history = await storage.get_step_history(_SAGA_ID)
+        played, storage, schedule = self._played, self._sagas, self._schedule
+        played.record = await storage.load(self._id)
+        played.history = await storage.get_step_history(self._id)
         may_be_stuck = "fails" in schedule.faults.values()
         self._ledger.ended(played.record, played.history, may_be_stuck=may_be_stuck)
-        self._judge_messages([sent.envelope.headers[ID] for sent in await self._memory.outbox.pending(limit=10_000)])
+        self._judge_messages(await self._backstage.sent())
         played.violations = list(dict.fromkeys(self._ledger.violations))
         return played
 
@@ -310,7 +331,7 @@ class _Play:
             kept = [ids for ids in attempts if ids & set(sent)]
             expected = completed[side, action] if any(attempts) else 0
             if len(kept) != expected or any(ids - set(sent) for ids in kept):
-                what = f"{action} {side_name(side)} is durable {expected} times"
+                what = f"{action} {side} is durable {expected} times"
                 self._ledger.violations.append(f"Promise 7: {what}, and {len(kept)} attempts have sent their messages.")
 
 
@@ -331,8 +352,3 @@ class _Watched(RunnableSagas):
 async def _drain(engine: SagaEngine, begin: Callable[[], Awaitable[Run | None]]) -> None:
     async for _ in engine.stream(begin):
         pass
-
-
-def side_name(side: SideId) -> str:
-    """Name a side in schedules: by the id of its step, and whether it is the fallback."""
-    return side.step_id if side.branch is Branch.PRIMARY else f"{side.step_id} fallback"
