@@ -57,7 +57,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     made.add_argument("--only", nargs="+", choices=[MEMORY, *DATABASES], help="where; without, wherever it can be here")
     made.add_argument("--dbos-python", metavar="PATH", help=f"a Python that has {' and '.join(DBOS)}")
     made.add_argument("--database-rounds", type=int, default=11, help="blocks of each on a database (default: 11)")
-    made.add_argument("--database-seconds", type=float, default=1.0, help="how long one of these takes (default: 1)")
+    made.add_argument("--database-seconds", type=float, default=2.0, help="how long one of these takes (default: 2)")
     chosen = read(made, arguments)
     if chosen.short:
         chosen.database_rounds, chosen.database_seconds = 2, 0.005
