@@ -52,7 +52,7 @@ def pool_size() -> int:
 
 
 async def test_sagas_are_driven_through_a_pooler(pooled_url: str, tables: Tables) -> None:
-    """Thirty at once, which the pooler gives to whatever connection is free, statement by statement."""
+    """Thirty at once, on whatever connection is free, statement by statement; each is left as it was found."""
     # As a program has to connect that uses such a pooler.
     is_asyncpg = "asyncpg" in pooled_url
     options = (
@@ -81,3 +81,5 @@ async def test_sagas_are_driven_through_a_pooler(pooled_url: str, tables: Tables
             assert [[number] * 2 for number in range(SAGAS)] == results[:SAGAS]
     for other in others:
         await other.stop()
+    async with create_async_engine(pooled_url, poolclass=NullPool, connect_args=options).connect() as connection:
+        assert "on" == (await connection.exec_driver_sql("SHOW enable_seqscan")).scalar_one()

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from cqrs_core.envelope import Envelope
 from cqrs_core.errors import InvalidOption, StorageUnavailable, StorageUnusable
-from cqrs_sqla import SqlAlchemyStorage, define_tables, make_engine
+from cqrs_sqla import EffectGuard, SqlAlchemyStorage, define_tables, make_engine
 from cqrs_sqla.errors import UnknownDatabase
 from cqrs_sqla.tables import Tables
 
@@ -23,14 +23,14 @@ async def test_it_says_which_tables_are_missing(empty_engine: AsyncEngine, table
     with pytest.raises(StorageUnusable) as told:
         await storage.start()
 
-    assert 5 == len(told.value.problems)
+    assert 8 == len(told.value.problems)
     assert "outbox_slot" in str(told.value)
 
 
 async def test_it_makes_the_tables_that_are_missing(empty_engine: AsyncEngine, tables: Tables) -> None:
     storage = SqlAlchemyStorage(empty_engine, tables=tables)
 
-    assert 5 == len(await storage.check())
+    assert 8 == len(await storage.check())
 
     await storage.create()
     await storage.create()
@@ -127,7 +127,7 @@ async def test_an_engine_that_is_not_its_own_stays_open(engine: AsyncEngine, sto
 async def test_handlers_may_ask_for_its_session_or_it_for_the_containers(engine: AsyncEngine) -> None:
     own, taken = SqlAlchemyStorage(engine), SqlAlchemyStorage(engine, session_from="container")
 
-    assert ((AsyncSession,), None) == (own.provides, own.takes)
+    assert ((AsyncSession, EffectGuard), None) == (own.provides, own.takes)
     assert ((), AsyncSession) == (taken.provides, taken.takes)
 
 

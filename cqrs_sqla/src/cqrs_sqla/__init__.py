@@ -5,8 +5,9 @@ What a handler changes goes this way: :mod:`.storage` (makes units over one engi
 transaction; :mod:`.guard` keeps others from ending it) → :mod:`.writing` (events wait in a :mod:`.buffer`, as
 :mod:`.rows`) → :mod:`.inserting` (one statement, just before the commit) → :mod:`.outbox` (they wait to be sent).
 By hand, :mod:`.repository` comes in the place of the unit, and for who sends by hand, too, by :mod:`.taking`. A person
-looks after what waits through :mod:`.keeper`. Messages that come in are noted by :mod:`.accepting`, and
-forgotten by :mod:`.inbox`. The tables of all that are in :mod:`.tables`, and :mod:`.schema` looks after them.
+looks after what waits through :mod:`.keeper`. Messages that come in are noted by :mod:`.accepting`; :mod:`.inbox` has
+them :mod:`forgotten <.forgetting>`. Where sagas stand is kept by :mod:`.sagas`, and what they have done here by
+:mod:`.effect_guard`. The tables of all that are in :mod:`.tables`, and :mod:`.schema` looks after them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cqrs_sqla.compressor import Compressor, ZlibCompressor
+    from cqrs_sqla.effect_guard import EffectGuard
     from cqrs_sqla.engines import make_engine
     from cqrs_sqla.event_map import OutboxedEventMap
     from cqrs_sqla.repository import SqlAlchemyOutboxedEventRepository
@@ -35,6 +37,7 @@ else:
 
 _ON_DEMAND = {
     "Compressor": "compressor",
+    "EffectGuard": "effect_guard",
     "OutboxedEventMap": "event_map",
     "SqlAlchemyOutboxedEventRepository": "repository",
     "SqlAlchemyStorage": "storage",
@@ -48,6 +51,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Compressor",
+    "EffectGuard",
     "OutboxedEventMap",
     "SqlAlchemyOutboxedEventRepository",
     "SqlAlchemyStorage",

@@ -106,6 +106,24 @@ class SagaDoesNotFit(CqrsError, ValueError):
         super().__init__(f"{which}: {problem}.")
 
 
+class EffectUndone(CqrsError, RuntimeError):
+    """
+    A saga asks for an effect that was undone already, perhaps before it came. It must not be had any more.
+
+    Whoever asks is a worker that stood still until others had undone the saga: there is nothing to do.
+
+    Attributes:
+        key: By which the requests for it are known.
+    """
+
+    def __init__(self, key: uuid.UUID) -> None:
+        self.key = key
+        super().__init__(
+            f"What is asked for by the key {key} was undone: the request comes late, from a worker that has lost its "
+            "saga. Nothing was done. If it was to be done anew, give it a key of its own."
+        )
+
+
 class ImportRefused(CqrsError, LookupError):
     """
     A table cannot be taken over as the outbox of python-cqrs. Nothing was changed.

@@ -13,6 +13,7 @@ from cqrs_sqla.compressor import check_compressor
 from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.databases import database_of, name_of_database
 from cqrs_sqla.debezium import check_can_be_read, connector_config, reading_problems, sender_of
+from cqrs_sqla.effect_guard import EffectGuard, SqlAlchemyEffects
 from cqrs_sqla.failures import told_by
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.inbox import SqlAlchemyInbox
@@ -41,7 +42,7 @@ class SqlAlchemyStorage:
     PostgreSQL, MariaDB, MySQL or SQLite as a storage; see :class:`cqrs_core.storage.Storage`.
 
     Handlers may ask for an :class:`~sqlalchemy.ext.asyncio.AsyncSession`: that of their unit of work. They need not
-    commit it, and must not.
+    commit it, and must not. They may ask for a :class:`~cqrs_sqla.EffectGuard` too.
 
     Args:
         engine: Connects. One that was not made by :func:`cqrs_sqla.make_engine` must not be for SQLite unless it was
@@ -84,7 +85,7 @@ class SqlAlchemyStorage:
             expected = "left out: only PostgreSQL can wake others; elsewhere relays look at the outbox now and then"
             raise InvalidOption("notify", notify, expected)
         takes_session = session_from == "container"
-        self.provides: tuple[type, ...] = () if takes_session else (AsyncSession,)
+        self.provides: tuple[type, ...] = () if takes_session else (AsyncSession, EffectGuard)
         self.takes: type | None = AsyncSession if takes_session else None
         self.tables = define_tables(sa.MetaData()) if tables is None else tables
         check_can_be_read(self.tables, engine.dialect, compressor)
@@ -93,6 +94,7 @@ class SqlAlchemyStorage:
             raise InvalidOption("notify", notify, f"left out where {self.sent_by} sends: there is no relay to be woken")
         self.outbox = SqlAlchemyOutbox(engine, self.tables, compressor)
         self.inbox = SqlAlchemyInbox(engine, self.tables)
+        self.effects = SqlAlchemyEffects(engine, self.tables)
         self._engine = engine
         self._owns_engine = owns_engine
         self._starts = 0

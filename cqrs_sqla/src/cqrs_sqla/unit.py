@@ -15,6 +15,7 @@ from cqrs_core.concurrency import run_shielded
 from cqrs_core.errors import CommitInDoubt, NotProvided, UnitOfWorkRolledBack
 from cqrs_core.open_unit import works_here
 from cqrs_sqla.accepting import accept
+from cqrs_sqla.effect_guard import EffectGuard
 from cqrs_sqla.errors import SessionShared, UnitClosed
 from cqrs_sqla.guard import UnitWriter
 from cqrs_sqla.rows import row_of
@@ -58,6 +59,7 @@ class SqlAlchemyUnitOfWork:
         self._writer = writer
         self._name = name
         self._session: AsyncSession | None = None
+        self._effects: EffectGuard | None = None
         self._is_own = taken is None
         self._is_closed = False
         if taken is not None:
@@ -71,15 +73,20 @@ class SqlAlchemyUnitOfWork:
 
     def get(self, wanted: type[T]) -> T:
         """
-        Give the unit's session.
+        Give the unit's session, or what it remembers of the effects of sagas.
 
         Raises:
             NotProvided: Something else is wanted.
             UnitClosed: The unit has ended.
         """
-        if wanted is not AsyncSession:
+        # mypy does not see what T is now.
+        if wanted is AsyncSession:
+            return cast("T", self._open())
+        if wanted is not EffectGuard:
             raise NotProvided(wanted)
-        return cast("T", self._open())  # mypy does not see that T is AsyncSession now
+        if self._effects is None:
+            self._effects = EffectGuard(self._open(), self._writer.tables)
+        return cast("T", self._effects)
 
     def has(self, target: Session | sa.Connection) -> bool:
         """Tell whether *target* is the unit's session."""

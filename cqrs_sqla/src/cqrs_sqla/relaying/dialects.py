@@ -34,6 +34,11 @@ def commit(connection: sa.Connection) -> None:
     connection.exec_driver_sql("COMMIT")
 
 
+def rollback(connection: sa.Connection) -> None:
+    """Undo what was done since :func:`begin`."""
+    connection.exec_driver_sql("ROLLBACK")
+
+
 def later(dialect: sa.Dialect, name: str, now: sa.ColumnElement[datetime] | None = None) -> sa.ColumnElement[datetime]:
     """
     Give the time, on the database's clock, that comes when :func:`seconds`, the parameter *name*, have passed.

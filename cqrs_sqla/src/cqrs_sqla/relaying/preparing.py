@@ -12,15 +12,19 @@ from cqrs_sqla.databases import version_problem
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+
+def without(*settings: str) -> str:
+    """Write what switches off *settings* of PostgreSQL's planner, and has who waited for others see what they did."""
+    off = ", ".join(f"set_config('{name}', 'off', false)" for name in settings)
+    return f"SELECT {off}, set_config('default_transaction_isolation', 'read committed', false)"
+
+
 # The plans that are right for an outbox with nothing in it, and are kept, read all of it and sort it: with 300,000
 # messages, 157 times slower. What is left reads it by its positions. Without that, a plan has a price that no plan is
 # worth, by which PostgreSQL would compile it first.
 _SETTINGS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
 _PREPARATIONS = {
-    "postgresql": (
-        f"SELECT {', '.join(f'''set_config('{name}', 'off', false)''' for name in _SETTINGS)}, "
-        "set_config('default_transaction_isolation', 'read committed', false)"
-    ),
+    "postgresql": without(*_SETTINGS),
     # With what is the default there, who takes slots would lock those of the others too.
     "mysql": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "mariadb": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",

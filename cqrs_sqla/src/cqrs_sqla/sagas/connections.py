@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
@@ -11,6 +11,7 @@ from cqrs_core.errors import StorageUnavailable, StorageUnusable
 from cqrs_sqla.connecting import open_connection
 from cqrs_sqla.failures import is_passing, told_by
 from cqrs_sqla.relaying.lines import Line
+from cqrs_sqla.relaying.preparing import without
 from cqrs_sqla.sagas.lanes import Lanes
 from cqrs_sqla.schema import problems_of
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+# As for a relay: the plans that are right when there are no sagas yet, and are kept, read all that come later.
+_PLANS = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+_PREPARATIONS = {
+    "postgresql": without(*_PLANS),
+    # Who waited for another sees what that one has done; and nobody locks the gaps into which others insert.
+    "mysql": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "mariadb": "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+}
 #: How many statements that write sagas are under way at once. SQLite has one writer.
 _LANES = 2
 
@@ -150,6 +159,23 @@ class Connections:
 
 
 def _prepare(connection: sa.Connection) -> None:
-    """Have who waited for another see what that one has done; behind a pooler of PostgreSQL's, nothing is set."""
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    statement = _PREPARATIONS.get(connection.dialect.name)
+    if statement is not None and not _is_pooled(connection):
+        connection.exec_driver_sql(statement)
+
+
+def _is_pooled(connection: sa.Connection) -> bool:
+    """
+    Tell whether somebody stands before a PostgreSQL who may give its sessions to others: those are left as they are.
+
+    A pooler gives each client a key of its own, by which it could cancel what it has asked for. PostgreSQL's begins
+    with the number of the process that serves it.
+
+    Source:
+        PostgreSQL's documentation, "Message Formats", BackendKeyData.
+    """
+    if connection.dialect.name != "postgresql":
+        return False
+    raw: Any = connection.connection.driver_connection  # each driver has its own
+    number = raw.get_server_pid() if connection.dialect.driver == "asyncpg" else raw.info.backend_pid
+    return bool(number != connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 from cqrs_core.saga.log import SagaStatus
 from cqrs_sqla.inserting import insert_rows
 from cqrs_sqla.moments import now_on
-from cqrs_sqla.relaying.dialects import begin, commit, later, seconds
+from cqrs_sqla.relaying.dialects import begin, commit, later, rollback, seconds
 
 if TYPE_CHECKING:
     import uuid
@@ -57,18 +57,29 @@ class TransactionStatements:
         """Write those whose sagas are as their writers know them; gives the ids of these."""
         if not is_within:
             begin(connection)
-        written: dict[uuid.UUID, Checkpoint] = {}
-        for one in checkpoints:
-            if connection.execute(self._writing, self._facts(one)).rowcount:
-                written[one.write.saga_id] = one
-        if steps := [row for one in written.values() for row in one.steps]:
+        written = self._update(connection, checkpoints)
+        if steps := [row for one in written for row in one.steps]:
             connection.execute(self._noting, steps)
-        messages = [row for one in written.values() for row in one.messages]
+        messages = [row for one in written for row in one.messages]
         for _ in insert_rows(connection, self._tables, messages):
             pass
         if not is_within:
             commit(connection)
-        return written.keys()
+        return {one.write.saga_id for one in written}
+
+    def _update(self, connection: sa.Connection, checkpoints: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+        facts = [self._facts(one) for one in checkpoints]
+        if len(facts) > 1:
+            if connection.execute(self._writing, facts).rowcount == len(facts):
+                return checkpoints
+            # Of some of them, somebody else has the saga. How many is all that the driver tells: so each by itself.
+            rollback(connection)
+            begin(connection)
+        return [
+            one
+            for one, of_one in zip(checkpoints, facts, strict=True)
+            if connection.execute(self._writing, of_one).rowcount
+        ]
 
     def _new_row(self, new: NewSaga) -> Row:
         is_running = new.status is SagaStatus.RUNNING
@@ -112,9 +123,12 @@ class TransactionStatements:
         fixed: dict[str, Any] = {"cursor_pos": 0, "branch": 0, "version": 1, "fence": 1, "claims": 0}
         times = {"created_at": now, "updated_at": now, "wake_at": later(self._dialect, "lease")}
         if self._dialect.name == "sqlite":
-            return sqlite.insert(self._tables.saga).on_conflict_do_nothing().values(**fixed, **times).inline()
-        # What IGNORE would hide beside a repeated key, text that is too long, was looked for before.
-        return sa.insert(self._tables.saga).prefix_with("IGNORE").values(**fixed, **times).inline()
+            insert: Insert = sqlite.insert(self._tables.saga).on_conflict_do_nothing()
+        else:
+            # What IGNORE would hide beside a repeated key, text that is too long, was looked for before.
+            insert = sa.insert(self._tables.saga).prefix_with("IGNORE")
+        # Drivers tell how many only while the cursor is open.
+        return insert.values(**fixed, **times).inline().execution_options(preserve_rowcount=True)
 
     def _write(self) -> Update:
         saga = self._tables.saga
