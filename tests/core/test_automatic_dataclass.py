@@ -145,7 +145,7 @@ def spelled(options: dict[str, bool]) -> str:
 
 
 def documented(bases: tuple[Any, ...], **class_line: bool) -> Any:
-    class M(*bases, **class_line):  # type: ignore[misc]
+    class M(*bases, **class_line):  # type: ignore[misc]  # bases that are known when it runs
         """Documented."""
 
         z: ClassVar[int] = 1
@@ -165,7 +165,7 @@ def documented(bases: tuple[Any, ...], **class_line: bool) -> Any:
 
 
 def undocumented(bases: tuple[Any, ...], **class_line: bool) -> Any:
-    class M(*bases, **class_line):  # type: ignore[misc]
+    class M(*bases, **class_line):  # type: ignore[misc]  # bases that are known when it runs
         a: int = 0
         b: list[int] = field(default_factory=list, hash=False)
         n: int = field(init=False, default=7)
@@ -179,7 +179,7 @@ def undocumented(bases: tuple[Any, ...], **class_line: bool) -> Any:
 
 
 def with_methods_of_its_own(bases: tuple[Any, ...], **class_line: bool) -> Any:
-    class M(*bases, **class_line):  # type: ignore[misc]
+    class M(*bases, **class_line):  # type: ignore[misc]  # bases that are known when it runs
         a: int = 0
         b: list[int] = field(default_factory=list)
 
@@ -534,7 +534,7 @@ def test_an_event_may_be_told_not_to_be_frozen(base: type) -> None:
     """By its class line or by its decorator; its children follow."""
 
     @dataclass
-    class Decorated(base):  # type: ignore[misc, valid-type]
+    class Decorated(base):  # type: ignore[misc, valid-type]  # bases that are known when it runs
         a: int
 
     in_class_line = child_of(child_of(base, frozen=False))(1)
@@ -907,7 +907,7 @@ def test_the_error_of_a_decorator_does_not_surface_in_the_class_statement_of_ano
     """A class statement takes nothing back, not even if a decorator is at work elsewhere."""
     contradicted = child_of(cqrs.Request, frozen=True)
     # As far as the other thread has come: dataclass() puts the new parameters on the class first.
-    contradicted.__dataclass_params__ = DecoratedLoose.__dataclass_params__  # type: ignore[attr-defined]
+    contradicted.__dataclass_params__ = DecoratedLoose.__dataclass_params__  # type: ignore[attr-defined]  # dataclass() sets it
     before = dict(vars(contradicted))
 
     child_of(cqrs.Request)

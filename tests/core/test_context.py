@@ -57,7 +57,7 @@ async def test_each_task_has_its_own_current_message_and_what_it_starts_has_it_t
 )
 def test_of_a_batch_each_message_is_known_and_none_is_the_current_one(
     names: tuple[str, ...] | None,
-    is_inside: bool,  # noqa: FBT001
+    is_inside: bool,  # noqa: FBT001 - a parameter
     known: tuple[str, ...],
 ) -> None:
     """Outside a consumer, between two messages in it, with one, with several."""
@@ -75,4 +75,4 @@ def test_of_a_batch_each_message_is_known_and_none_is_the_current_one(
 def test_a_handler_cannot_change_it() -> None:
     """It is a fact."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        message("a").attempt = 2  # type: ignore[misc]
+        message("a").attempt = 2  # type: ignore[misc]  # it cannot be changed

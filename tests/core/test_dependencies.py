@@ -101,7 +101,7 @@ def test_new_is_asked_where_there_is_no_init() -> None:
     """A class may take its arguments there."""
 
     class Made:
-        def __new__(cls, clock: Clock) -> Made:  # noqa: ARG004
+        def __new__(cls, clock: Clock) -> Made:  # noqa: ARG004 - asked for, and that is all
             return super().__new__(cls)
 
     assert [("clock", Clock)] == asked(Made)
@@ -156,7 +156,7 @@ def test_a_field_inherited_from_another_module_is_understood(monkeypatch: pytest
     assert [("watch", Clock), ("order", Order)] == asked(Child)
 
 
-def make_repo(clock: Clock, *, order: Order) -> Repo[Order]:  # noqa: ARG001
+def make_repo(clock: Clock, *, order: Order) -> Repo[Order]:  # noqa: ARG001 - asked for, and that is all
     return Repo(clock)
 
 
@@ -247,7 +247,7 @@ def test_the_fallback_is_the_default_or_none() -> None:
 def test_a_parameter_without_annotation_wants_nothing_that_could_be_found() -> None:
     """It is there, so that it can be reported."""
 
-    def make(anything, other=1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def make(anything, other=1):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - what has no annotation is told
         pass
 
     assert [("anything", None, False), ("other", None, True)] == [
@@ -275,7 +275,7 @@ def test_a_parameter_without_annotation_wants_nothing_that_could_be_found() -> N
     ],
     ids=str,
 )
-def test_an_annotation_names_one_thing(annotation: Any, wanted: Any, is_optional: bool) -> None:  # noqa: FBT001
+def test_an_annotation_names_one_thing(annotation: Any, wanted: Any, is_optional: bool) -> None:  # noqa: FBT001 - a parameter
     """Without its marks, without ``None``, with what is quoted in it evaluated; several things are one key."""
     (dependency,) = dependencies_of(with_annotation(annotation))
 

@@ -28,7 +28,7 @@ def test_its_id_is_what_its_sender_calls_it() -> None:
 def test_it_is_not_changed_on_its_way() -> None:
     """A broker, a consumer and the dead letters speak of the same message."""
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Envelope("orders", b"").topic = "payments"  # type: ignore[misc]
+        Envelope("orders", b"").topic = "payments"  # type: ignore[misc]  # it cannot be changed
 
 
 def test_bytes_that_are_no_text_are_given_back_as_they_were() -> None:

@@ -323,7 +323,7 @@ def test_no_bytes_at_all_give_anything_but_an_event_or_an_error() -> None:
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(30, True), (31, False)])
-def test_a_body_that_is_too_large_is_not_parsed(size: int, is_read: bool) -> None:  # noqa: FBT001
+def test_a_body_that_is_too_large_is_not_parsed(size: int, is_read: bool) -> None:  # noqa: FBT001 - a parameter
     """The limit itself is allowed."""
     body = b'{"order_id": "o-1"}'.ljust(size)
     delivery = Delivery(Envelope("payments", body, None, {"ce_type": "Paid"}), "p", "1")

@@ -107,12 +107,12 @@ class Egg:
 
 
 class Faulty:
-    def __init__(self, egg: Egg, url: Url, keeper: NeedsSession, nothing, missing: Missing) -> None:  # type: ignore[no-untyped-def, name-defined] # noqa: ANN001, F821
+    def __init__(self, egg: Egg, url: Url, keeper: NeedsSession, nothing, missing: Missing) -> None:  # type: ignore[no-untyped-def, name-defined] # noqa: ANN001, F821 - what has no annotation is told
         pass
 
 
 class FaultyParts:
-    def __init__(self, egg: Egg, url: Url, keeper: NeedsSession, nothing) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
+    def __init__(self, egg: Egg, url: Url, keeper: NeedsSession, nothing) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001 - what has no annotation is told
         pass
 
 
@@ -179,9 +179,9 @@ async def test_a_scope_gives_singletons_and_transients_too() -> None:
 async def test_an_instance_is_given_as_it_is(value: Any) -> None:
     """Also one that is false; a ``NewType`` is a key as any."""
     container = SimpleContainer()
-    container.instance(Url, value)  # type: ignore[arg-type, type-var]
+    container.instance(Url, value)  # type: ignore[arg-type, type-var]  # no class, and a key all the same
 
-    assert value is await container.resolve(Url)  # type: ignore[arg-type]
+    assert value is await container.resolve(Url)  # type: ignore[arg-type]  # no class, and a key all the same
 
 
 async def test_an_object_comes_with_its_scope() -> None:
@@ -449,7 +449,7 @@ async def test_tasks_that_ask_at_once_share_what_is_shared(lifetime: str) -> Non
     async def make_port() -> Port:
         made.append(Memory())
         await checkpoint()
-        return made[-1]  # type: ignore[no-any-return]
+        return made[-1]  # type: ignore[no-any-return]  # it was just made
 
     getattr(container, lifetime)(Port, make_port)
     getattr(container, lifetime)(NeedsPort)
@@ -698,7 +698,7 @@ async def test_a_container_closes_its_children_first() -> None:
         yield Clock()
         log.append("parent")
 
-    def child_made(port: Port, clock: Clock) -> Iterator[Order]:  # noqa: ARG001
+    def child_made(port: Port, clock: Clock) -> Iterator[Order]:  # noqa: ARG001 - asked for, and that is all
         yield Order()
         log.append("child")
 

@@ -102,4 +102,4 @@ def test_where_no_loop_runs_nothing_has_to_be_shielded() -> None:
 def test_a_task_group_is_what_its_protocol_says() -> None:
     """Nobody makes one without a block."""
     with pytest.raises(TypeError, match="abstract"):
-        TaskGroup()  # type: ignore[abstract]
+        TaskGroup()  # type: ignore[abstract]  # which is refused

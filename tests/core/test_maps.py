@@ -650,12 +650,12 @@ def test_an_option_that_means_nothing_is_refused(options: dict[str, Any], named:
 # annotations that mean nothing ---------------------------------------------------------------------------------------
 
 
-class OfNowhere(cqrs.RequestHandler["Nowhere", Answer]):  # type: ignore[name-defined, type-var]
+class OfNowhere(cqrs.RequestHandler["Nowhere", Answer]):  # type: ignore[name-defined, type-var]  # there is no such class
     async def handle(self, request: Any) -> Answer:
         return Answer(1)
 
 
-class EventOfNowhere(cqrs.EventHandler["Nowhere"]):  # type: ignore[name-defined, type-var]
+class EventOfNowhere(cqrs.EventHandler["Nowhere"]):  # type: ignore[name-defined, type-var]  # there is no such class
     async def handle(self, event: Any) -> None:
         return None
 

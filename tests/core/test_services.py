@@ -159,7 +159,7 @@ def test_a_class_that_nobody_registered_is_built(key: type) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [Port, Shape, Decimal, Path, int, str, list[int], Repo[int], Bag[int], types.GenericAlias(Clock, (int,)), None],  # type: ignore[misc]
+    [Port, Shape, Decimal, Path, int, str, list[int], Repo[int], Bag[int], types.GenericAlias(Clock, (int,)), None],  # type: ignore[misc]  # abstract classes are among them
     ids=str,
 )
 def test_what_is_no_concrete_class_of_the_program_is_not_built(key: Any) -> None:
@@ -234,7 +234,7 @@ def test_needs_are_followed_to_the_end() -> None:
 def test_a_default_is_not_needed_until_somebody_registers_its_type() -> None:
     """A class that could be built stays unbuilt: its author gave a default."""
 
-    def make(clock: Clock = Clock()) -> None:  # noqa: B008
+    def make(clock: Clock = Clock()) -> None:  # noqa: B008 - a default that is an object
         pass
 
     graph = graph_of(Port=transient(make))
@@ -311,7 +311,7 @@ def test_a_parameter_without_annotation_is_missing() -> None:
 
 
 @pytest.mark.parametrize("has_default", [True, False])
-def test_what_can_be_left_out_is_not_missing(has_default: bool) -> None:  # noqa: FBT001
+def test_what_can_be_left_out_is_not_missing(has_default: bool) -> None:  # noqa: FBT001 - a parameter
     """Neither a parameter with a default, nor one that takes ``None``."""
 
     def with_default(url: str = "") -> None:

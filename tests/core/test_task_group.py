@@ -507,7 +507,7 @@ async def test_cancelled_from_outside_while_the_group_is_being_cancelled_the_out
 @on_asyncio
 @counts_cancellations
 @pytest.mark.parametrize("is_outside_first", [True, False])
-async def test_asyncio_counts_a_cancellation_from_outside_beside_ours(is_outside_first: bool) -> None:  # noqa: FBT001
+async def test_asyncio_counts_a_cancellation_from_outside_beside_ours(is_outside_first: bool) -> None:  # noqa: FBT001 - a parameter
     """Only ours is taken back."""
 
     async def owner() -> None:

@@ -574,14 +574,14 @@ class Unwritable(cqrs.DomainEvent):
 
 async def test_everything_that_is_wrong_is_told_at_once(books: Books) -> None:
     """Wrong names, wrong classes, wrong keys, wrong options, no handler, no broker: one error with all of them."""
-    app = make_app(books, broker=object(), max_concurrent_messages=0, stop_deadline_s=-1)  # type: ignore[arg-type]
+    app = make_app(books, broker=object(), max_concurrent_messages=0, stop_deadline_s=-1)  # type: ignore[arg-type]  # wrong on purpose
     app.publishes("orders", {"Placed": Placed}, key="order")
-    app.publishes("orders", {"": Placed, "Place": Place, "N": cqrs.NotificationEvent})  # type: ignore[dict-item]
+    app.publishes("orders", {"": Placed, "Place": Place, "N": cqrs.NotificationEvent})  # type: ignore[dict-item]  # wrong on purpose
     app.publishes("", {})
     app.publishes("orders", {"Unwritable": Unwritable})
     app.consume("orders", {"Placed": Placed, "Place": Place})
     app.consume("orders", {"Placed": Placed})
-    app.consume("payments", {"Placed": Placed}, order="keys", on_unknown="drop", retry=3, max_batch_size=0)  # type: ignore[arg-type]
+    app.consume("payments", {"Placed": Placed}, order="keys", on_unknown="drop", retry=3, max_batch_size=0)  # type: ignore[arg-type]  # wrong on purpose
     app.consume("batches", {"Shipped": Shipped}, batch_handler=NoteBatch)
     app.consume("", {"Placed": Placed})
     with pytest.raises(cqrs.WiringError) as caught:

@@ -598,7 +598,7 @@ async def test_a_container_that_cannot_hand_the_session_on_is_refused_when_wired
 
 async def test_what_is_no_storage_is_refused_when_wired(plan: Plan) -> None:
     """By its type alone: what it shows of itself may hold a password."""
-    app = make_app(object(), plan)  # type: ignore[arg-type]
+    app = make_app(object(), plan)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(cqrs.WiringError) as caught:
         await app.__aenter__()
     (problem,) = [one for one in caught.value.problems if isinstance(one, errors.InvalidOption)]

@@ -60,7 +60,7 @@ class SendsAtWill:
 
 
 class SendsUnannotated:
-    def __init__(self, mediator: Mediator, anything) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def __init__(self, mediator: Mediator, anything) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - what has no annotation is told
         pass
 
 
@@ -196,7 +196,7 @@ async def test_the_built_in_container_gives_services_as_its_own() -> None:
     container, mediator = SimpleContainer(), Mediator()
     source = source_of(container, Sends, mediator=mediator)
 
-    made = [source.maker(Sends)(), await source.resolver()(Sends)]  # type: ignore[misc]
+    made = [source.maker(Sends)(), await source.resolver()(Sends)]  # type: ignore[misc]  # both are there
 
     assert [mediator, mediator] == [one.mediator for one in made]
     assert not source.builds(Sends)
@@ -229,7 +229,7 @@ def test_an_abstract_handler_is_no_error_here() -> None:
     source = HandlerSource()
 
     assert [] == source.admit(Port)
-    assert not source.container.provides(Port)  # type: ignore[attr-defined]
+    assert not source.container.provides(Port)  # type: ignore[attr-defined]  # its own view, which tells that
 
 
 async def test_a_minimal_container_is_trusted() -> None:

@@ -57,7 +57,7 @@ async def test_those_that_are_written_by_hand_are_sent_too(shop: Any, topics: An
             repository.add(OrderPlaced(payload=number, topic=topic, key="a"))
         await repository.commit()
     async with engine.begin() as connection:
-        by_connection = SqlAlchemyOutboxedEventRepository(connection, tables=storage.tables)  # type: ignore[arg-type]
+        by_connection = SqlAlchemyOutboxedEventRepository(connection, tables=storage.tables)  # type: ignore[arg-type]  # a connection does what is used of a session
         by_connection.add(OrderPlaced(payload="3", topic=topic, key="a"))
 
     assert 0 == await shop.execute(ROWS)

@@ -14,7 +14,7 @@ pydantic = pytest.importorskip("pydantic")
 msgspec = pytest.importorskip("msgspec")
 
 import cqrs_core as cqrs  # noqa: E402 - after the question whether the libraries are there
-from cqrs_core.serialization import CodecError, UnsupportedType, codec_for  # noqa: E402
+from cqrs_core.serialization import CodecError, UnsupportedType, codec_for  # noqa: E402 - without the library none of it is run
 
 T = TypeVar("T")
 AT = datetime(2026, 11, 24, 12, 30, tzinfo=timezone.utc)

@@ -16,8 +16,8 @@ msgspec = pytest.importorskip("msgspec")
 attrs = pytest.importorskip("attrs")
 
 import cqrs_core as cqrs  # noqa: E402 - after the question whether the libraries are there
-from cqrs_core.errors import InvalidMessageClass  # noqa: E402
-from cqrs_core.messages import response_type  # noqa: E402
+from cqrs_core.errors import InvalidMessageClass  # noqa: E402 - without the library none of it is run
+from cqrs_core.messages import response_type  # noqa: E402 - without the library none of it is run
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ def test_every_base_can_be_an_attrs_class(base: Any, decorate: Any) -> None:
     """Frozen or not, with slots or without."""
 
     @decorate
-    class Said(base, automatic=False):  # type: ignore[misc]
+    class Said(base, automatic=False):  # type: ignore[misc]  # a base that is known when it runs
         a: int
 
     assert Said(1) == Said(a=1)
@@ -158,7 +158,7 @@ def test_an_attrs_class_that_forgot_to_say_so_is_refused_with_the_cure(base: Any
     with pytest.raises(InvalidMessageClass, match=r"such as attrs\.define, write automatic=False") as caught:
 
         @decorate
-        class Forgotten(base):  # type: ignore[misc]
+        class Forgotten(base):  # type: ignore[misc]  # a base that is known when it runs
             a: int
 
     assert "Forgotten" == caught.value.message_class.__name__
@@ -178,7 +178,7 @@ def test_a_frozen_attrs_class_that_forgot_to_say_so_is_refused(base: Any, error:
     with pytest.raises(error, match=text):
 
         @attrs.frozen
-        class Forgotten(base):  # type: ignore[misc]
+        class Forgotten(base):  # type: ignore[misc]  # a base that is known when it runs
             a: int
 
 

@@ -17,9 +17,9 @@ import pytest
 pydantic = pytest.importorskip("pydantic")
 
 import cqrs_core as cqrs  # noqa: E402 - after the question whether pydantic is there
-from cqrs_core.errors import CqrsError, ExtraMissing  # noqa: E402
-from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse  # noqa: E402
-from cqrs_core.messages import payload_type, response_type  # noqa: E402
+from cqrs_core.errors import CqrsError, ExtraMissing  # noqa: E402 - without the library none of it is run
+from cqrs_core.integrations.pydantic import PydanticRequest, PydanticResponse  # noqa: E402 - without the library none of it is run
+from cqrs_core.messages import payload_type, response_type  # noqa: E402 - without the library none of it is run
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -265,7 +265,7 @@ def test_a_pydantic_dataclass_is_a_message_that_says_so(base: Any) -> None:
     """``automatic=False`` leaves the class to the decorator."""
 
     @pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-    class Checked(base, automatic=False):  # type: ignore[misc]
+    class Checked(base, automatic=False):  # type: ignore[misc]  # a base that is known when it runs
         a: int
 
     checked = Checked(a="1")
@@ -280,7 +280,7 @@ def test_a_request_that_forgot_to_say_so_is_refused_by_pydantic(base: Any) -> No
     with pytest.raises(TypeError, match="cannot be empty"):
 
         @pydantic.dataclasses.dataclass
-        class Forgotten(base):  # type: ignore[misc]
+        class Forgotten(base):  # type: ignore[misc]  # a base that is known when it runs
             a: int
 
 

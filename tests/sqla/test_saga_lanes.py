@@ -18,10 +18,16 @@ class Line:
     """A connection that does its work when it is let go on."""
 
     def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
         self.asked = asyncio.Event()
         self.goes_on = asyncio.Event()
         self.goes_on.set()
-        self.failure: Exception | None = None
+        #: Where it stands still, when that alone is to be written.
+        self.stands_at: str | None = None
+        self.stands = asyncio.Event()
         self.done: list[list[str]] = []
 
     async def run(self, work: Callable[[Any], Sequence[object]]) -> Sequence[object]:
@@ -29,11 +35,18 @@ class Line:
         await self.goes_on.wait()
         if self.failure is not None:
             raise self.failure
-        return work(self)
+        self.begun = []
+        try:
+            return work(self)
+        finally:
+            if [self.stands_at] == self.begun:
+                self.stands.set()
+                await asyncio.Event().wait()
 
 
 def perform(line: Line, items: Sequence[str]) -> Sequence[object]:
-    line.done.append(list(items))
+    line.begun = list(items)
+    line.done.append(line.begun)
     if "poison" in items:
         raise ValueError("poison")
     return [LookupError(item) if item.startswith("lost") else item.upper() for item in items]
@@ -202,28 +215,30 @@ async def test_who_is_shielded_already_is_answered_too() -> None:
     assert ["A"] == answers
 
 
-def test_a_loop_that_ends_leaves_nobody_waiting_and_the_next_one_is_served() -> None:
+@pytest.mark.parametrize("moment", ["before the lane begins", "while it writes", "while it writes one by one"])
+def test_a_loop_that_ends_leaves_nobody_waiting_and_the_next_one_is_served(moment: str) -> None:
     """asyncio.run() cancels what is left: those who write, those who wait, and the lane."""
-    lines: list[Line] = []
+    line = Line()
+    lanes = Lanes([line], "the database")
 
-    async def leave() -> Lanes:
-        line = Line()
-        lines.append(line)
-        line.goes_on.clear()
-        lanes = Lanes([line], "the database")
-        asyncio.ensure_future(lanes.write(wish("a")))  # noqa: RUF006 - that it is left is the point
-        await line.asked.wait()
+    async def leave() -> None:
+        if moment == "while it writes one by one":
+            line.stands_at = "poison"
+        elif moment == "while it writes":
+            line.goes_on.clear()
+        for name in ("a", "poison"):
+            asyncio.ensure_future(lanes.write(wish(name)))  # noqa: RUF006 - that they are left is the point
+        if moment == "before the lane begins":
+            return  # in the last turn of the loop, they call the lane
+        await (line.stands.wait() if line.stands_at else line.asked.wait())
         asyncio.ensure_future(lanes.write(wish("b")))  # noqa: RUF006 - as above
         await asyncio.sleep(0)
-        return lanes
-
-    lanes = asyncio.run(leave())
-    lines[0].goes_on = asyncio.Event()
-    lines[0].goes_on.set()
-    lines[0].asked = asyncio.Event()
 
     async def write() -> object:
         return await lanes.write(wish("c"))
 
+    asyncio.run(leave())
+    line.begin_anew()
+
     assert "C" == asyncio.run(write())
-    assert [["c"]] == lines[0].done
+    assert [["c"]] == line.done

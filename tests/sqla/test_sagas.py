@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 import cqrs_core as cqrs
 from cqrs_core import errors
-from cqrs_core.saga.log import LogRecord, SagaAction, SagaStatus, SagaStepStatus
+from cqrs_core.envelope import Envelope
+from cqrs_core.saga.log import Branch, LogRecord, SagaAction, SagaStatus, SagaStepStatus
 from cqrs_core.saga.plan import Standing
 from cqrs_core.saga.storage import NewSaga, SagaChange, SagaClaim, SagaQuery, SagaRecord, SagaStorage, SagaWrite
-from cqrs_sqla import SqlAlchemyStorage
+from cqrs_sqla import SqlAlchemyStorage, define_tables
 from cqrs_sqla.errors import SagaDoesNotFit
 from cqrs_sqla.tables import Tables
 
@@ -267,7 +268,7 @@ def new_saga(**differing: Any) -> NewSaga:
 
 
 def done(saga_id: uuid.UUID, **differing: Any) -> SagaWrite:
-    log = LogRecord("A", "A", 0, SagaAction.ACT, SagaStepStatus.COMPLETED)  # type: ignore[arg-type]  # equal to it
+    log = LogRecord("A", "A", Branch.PRIMARY, SagaAction.ACT, SagaStepStatus.COMPLETED)
     facts = {"standing": Standing(SagaStatus.RUNNING, 1), "step_id": "B", "claims": 0, "log": [log]}
     return SagaWrite(saga_id, 1, 1, **{**facts, **differing})
 
@@ -277,6 +278,49 @@ async def opened(storage: SqlAlchemyStorage) -> AsyncIterator[SqlAlchemyStorage]
     """A storage whose connections are closed at the end."""
     yield storage
     await storage.stop()
+
+
+WRITES: list[dict[str, Any]] = [
+    {"context": b'{"title":"\xc3\x84"}', "error": "was tried twice", "wake_in_s": LONG_S},
+    {"standing": Standing(SagaStatus.RUNNING, 1, Branch.LEAVING, 2), "log": []},
+    {"standing": Standing(SagaStatus.SUSPENDED, 1, suspended_from=SagaStatus.COMPENSATING), "claims": 3},
+    {"wake_in_s": 0.0, "is_released": True, "fingerprint": "g" * 16},
+    {"standing": Standing(SagaStatus.COMPLETED, 1), "context": b"[" + b"0," * 50_000 + b"0]"},
+]
+
+
+async def test_what_is_written_together_is_as_if_each_were_written_alone(opened: SqlAlchemyStorage) -> None:
+    """Whatever some bring and others leave as it is; and of who has lost its saga, nothing."""
+    sagas = opened.sagas
+    together, alone = ([new_saga() for _ in range(len(WRITES) + 1)] for _ in range(2))
+    await asyncio.gather(*(sagas.start(new) for new in (*together, *alone)))
+    lost = done(together[-1].id)._replace(fence=2)
+
+    outcomes = await asyncio.gather(
+        *(sagas.write(done(new.id, **write)) for new, write in zip(together, WRITES, strict=False)),
+        sagas.write(lost),
+        return_exceptions=True,
+    )
+    for new, write in zip(alone, WRITES, strict=False):
+        await sagas.write(done(new.id, **write))
+
+    assert [None] * len(WRITES) == outcomes[:-1]
+    assert isinstance(outcomes[-1], errors.SagaFenced)
+    for first, second in zip(together, alone, strict=True):
+        records = [await loaded(sagas, new.id) for new in (first, second)]
+        told = [
+            {name: getattr(record, name) for name in SagaRecord.__dataclass_fields__ if name not in _OF_ITS_OWN}
+            for record in records
+        ]
+        assert told[0] == told[1]
+        assert (records[0].owner is None) == (records[1].owner is None)
+        due = [record.wake_at and record.wake_at - record.updated_at for record in records]
+        assert due[0] == due[1] or abs(due[0] - due[1]) < timedelta(minutes=1)  # type: ignore[operator]  # if one is there
+        histories = [await sagas.get_step_history(new.id) for new in (first, second)]
+        assert [entry[3:] for entry in histories[0]] == [entry[3:] for entry in histories[1]]
+
+
+_OF_ITS_OWN = {"id", "owner", "wake_at", "created_at", "updated_at"}
 
 
 @pytest.mark.parametrize(
@@ -408,3 +452,31 @@ async def test_a_lease_is_not_kept_waiting_by_a_saga_that_is_just_written(opened
     await unit.commit()
     await unit.close()
     assert set() == set(await renewing)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"], indirect=True)
+async def test_messages_that_debezium_sends_leave_the_outbox_with_the_record(
+    empty_engine: AsyncEngine, envelope: Callable[..., Envelope]
+) -> None:
+    """They are in the log of the database, where it reads; and only those of sagas that were not lost."""
+    tables = define_tables(sa.MetaData(), sent_by="debezium")
+    storage = SqlAlchemyStorage(empty_engine, tables=tables)
+    await storage.create()
+    kept, lost = new_saga(), new_saga()
+    for new in (kept, lost):
+        await storage.sagas.start(new)
+
+    outcomes = await asyncio.gather(
+        storage.sagas.write(done(kept.id, envelopes=[envelope("1"), envelope("2")])),
+        storage.sagas.write(done(lost.id, envelopes=[envelope("3")])._replace(fence=2)),
+        return_exceptions=True,
+    )
+
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], errors.SagaFenced)
+    assert 2 == (await loaded(storage.sagas, kept.id)).version
+    assert [] == list(await storage.outbox.pending())
+    async with empty_engine.connect() as connection:
+        numbered = sa.text("SELECT last_value FROM pg_sequences WHERE sequencename LIKE 'outbox%'")
+        assert 2 == (await connection.execute(numbered)).scalar_one()
+    await storage.stop()

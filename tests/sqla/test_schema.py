@@ -59,6 +59,13 @@ def test_the_ddl_needs_no_driver_and_no_server(dialect: str) -> None:
     assert ("ENGINE=InnoDB" in written) is (dialect in {"mysql", "mariadb"})
 
 
+def test_the_ddl_of_the_same_tables_is_the_same() -> None:
+    """Each time it is written, though the indexes of a table have no order."""
+    written = {schema.ddl("postgresql", define_tables(sa.MetaData())) for _ in range(50)}
+
+    assert 1 == len(written)
+
+
 def test_there_is_no_ddl_for_an_unknown_database(tables: Tables) -> None:
     with pytest.raises(UnknownDatabase, match="'oracle'.* postgresql, mysql, mariadb, sqlite"):
         schema.ddl("oracle", tables)

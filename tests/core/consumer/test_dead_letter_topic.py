@@ -116,7 +116,7 @@ async def test_what_is_given_up_again_is_a_new_letter_and_is_left_for_the_next_t
     async with app.running():
         await desk.send("a")
         for deaths in (1, 2, 3):
-            await desk.until(lambda deaths=deaths: app.consumers[0].counts["dead_lettered"] == deaths)  # type: ignore[misc]
+            await desk.until(lambda deaths=deaths: app.consumers[0].counts["dead_lettered"] == deaths)  # type: ignore[misc]  # mypy infers no lambda with a default
             (letter,) = await DeadLetters(desk.broker, DEAD).look()
             assert 1 == letter.attempts
             async with aclosing(DeadLetters(desk.broker, DEAD).replay()) as replays:
@@ -263,7 +263,7 @@ class _GrowingReader:
         self._broker.open -= 1
 
 
-async def test_of_each_partition_so_many_are_looked_at_as_there_were_at_first(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_of_each_partition_so_many_are_looked_at_as_there_were_at_first() -> None:
     """What comes in one meanwhile does not take the place of what was in another, and nobody waits for its end."""
     broker: Any = _Growing()
 
@@ -275,7 +275,7 @@ async def test_of_each_partition_so_many_are_looked_at_as_there_were_at_first(an
     assert 0 == broker.open  # also when somebody has seen enough
 
 
-async def test_a_broker_that_keeps_nothing_cannot_show_dead_letters(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_a_broker_that_keeps_nothing_cannot_show_dead_letters() -> None:
     """It is told at once, with what to do."""
     with pytest.raises(NotReadable, match=r"object cannot read a topic from its beginning.*open_reader"):
         DeadLetters(object(), DEAD)  # type: ignore[arg-type]  # on purpose
@@ -286,7 +286,7 @@ async def test_a_broker_that_keeps_nothing_cannot_show_dead_letters(anyio_backen
     await broker.stop()
 
 
-async def test_a_memory_broker_keeps_the_newest(anyio_backend: str) -> None:  # noqa: ARG001 - it runs on both
+async def test_a_memory_broker_keeps_the_newest() -> None:
     """A reader that falls behind goes on with the oldest that is kept."""
     broker = cqrs.MemoryBroker(max_kept=3, partitions=1)
     await broker.start()

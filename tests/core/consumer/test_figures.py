@@ -80,7 +80,7 @@ async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: De
         await desk.clock.sleep(2.5)
         await take(what)
 
-    book.take = take_long  # type: ignore[method-assign]
+    book.take = take_long  # type: ignore[method-assign]  # for this test
     subscription = await desk.broker.subscribe(["payments"], group="shop", on_revoked=_nothing)
     await desk.send("a", "b", "c")
     await subscription.close()
@@ -132,7 +132,7 @@ async def test_gauges_are_told_every_quarter_of_a_minute(desk: Desk) -> None:
         async def take(_what: str) -> None:
             await may_end.wait()
 
-        book.take = take  # type: ignore[method-assign]
+        book.take = take  # type: ignore[method-assign]  # for this test
         await desk.send("a", "b", key="k")
         await desk.until(lambda: app.consumers[0].status().received == 2)
         await desk.clock.advance(15)

@@ -288,7 +288,7 @@ async def test_a_letter_that_is_done_is_listed_no_more_though_nobody_noted_that_
     async with app.running():
         await desk.send("a")
         await desk.until(lambda: count_of(app, "dead_lettered")() == 1)
-        replays = DeadLetters(_Refusing(desk.broker, "cqrs_dead_replayed", times=1), DEAD).replay()  # type: ignore[arg-type]
+        replays = DeadLetters(_Refusing(desk.broker, "cqrs_dead_replayed", times=1), DEAD).replay()  # type: ignore[arg-type]  # it has what is used of a broker
         async with aclosing(replays):
             with pytest.raises(BrokerUnavailable):
                 await anext(replays)
@@ -489,7 +489,7 @@ async def test_whatever_fails_and_whoever_comes_and_goes_each_key_stays_in_order
         if min(map(len, done.values())) >= 30:
             break
         app, book = park(desk)
-        book.take = partial(_take_at_random, chance, done, is_last=min(sent.values()) >= 30)  # type: ignore[method-assign]
+        book.take = partial(_take_at_random, chance, done, is_last=min(sent.values()) >= 30)  # type: ignore[method-assign]  # for this test
         async with app.running():
             for _ in range(10):
                 key = chance.choice(keys)
@@ -545,7 +545,7 @@ MESSAGE = Delivery(cqrs.Envelope("payments", b"", "k"), "payments/0", "0/1")
 
 async def opened(topic: Topic, clock: Clock | None = None) -> Parking:
     clock = clock or VirtualClock()
-    parking = Parking(topic, topic="payments", group="shop", dead_letter_topic=DEAD, clock=clock)  # type: ignore[arg-type]
+    parking = Parking(topic, topic="payments", group="shop", dead_letter_topic=DEAD, clock=clock)  # type: ignore[arg-type]  # it has what is used of a broker
     await parking.open()
     return parking
 
@@ -556,7 +556,7 @@ def letter(number: int | None) -> cqrs.Envelope:
     )
 
 
-async def test_a_partition_that_is_taken_away_while_it_is_looked_at_is_not_known(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_a_partition_that_is_taken_away_while_it_is_looked_at_is_not_known() -> None:
     """It may come back, and another may have parked something meanwhile."""
     topic = Topic()
     topic.gate = Gate()
@@ -575,7 +575,7 @@ async def test_a_partition_that_is_taken_away_while_it_is_looked_at_is_not_known
     assert topic.is_closed
 
 
-async def test_what_was_read_before_an_error_is_not_read_twice(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_what_was_read_before_an_error_is_not_read_twice() -> None:
     """The reader goes on where it ended."""
     topic = Topic()
     parking = await opened(topic)
@@ -615,18 +615,21 @@ async def test_that_it_cannot_be_read_is_found_out_once_for_all_who_wait(caplog:
     assert 2 == sum("cannot be read" in record.getMessage() for record in caplog.records)
 
 
-async def test_who_has_waited_as_long_as_told_does_not_wait_for_a_fraction_more(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_who_has_waited_as_long_as_told_does_not_wait_for_a_fraction_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Sums of fractions are not exact, and some clocks wake one a little early."""
+    monkeypatch.setattr("cqrs_core.consumer.parking.PERSISTENT", cqrs.RetryPolicy(delay_s=0.5, jitter=0))
     clock, topic = VirtualClock(), Topic()
     parking = await opened(topic, clock)
     topic.fails = 1
     with pytest.raises(BrokerUnavailable):
         await parking.learn("payments/0")
 
-    await clock.advance(parking.unreadable_for_s - 2e-6)
-    assert parking.unreadable_for_s > 0
+    await clock.advance(0.5 - 2e-6)
+    assert 2e-6 == parking.unreadable_for_s
     await clock.advance(2e-6 - 1e-9)
-    assert parking.unreadable_for_s <= 0
+    assert 0 == parking.unreadable_for_s
 
 
 def test_a_letter_that_was_parked_is_known_wherever_its_class_has_stood() -> None:
@@ -652,7 +655,7 @@ async def test_a_lane_that_was_taken_away_before_its_turn_is_not_begun(desk: Des
     assert not parking.knows("payments/0")
 
 
-async def test_what_this_member_settled_is_settled_whatever_it_reads_later(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_what_this_member_settled_is_settled_whatever_it_reads_later() -> None:
     """Until the partition is another's: then what is read counts again."""
     topic = Topic()
     parking = await opened(topic)
@@ -668,7 +671,7 @@ async def test_what_this_member_settled_is_settled_whatever_it_reads_later(anyio
     assert parking.is_behind(MESSAGE)
 
 
-async def test_what_was_sent_of_a_partition_that_has_gone_is_read_when_it_comes_back(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_what_was_sent_of_a_partition_that_has_gone_is_read_when_it_comes_back() -> None:
     """Another member may have settled it meanwhile: what this one knew of it is old."""
     topic = Topic()
     parking = await opened(topic)
@@ -681,7 +684,7 @@ async def test_what_was_sent_of_a_partition_that_has_gone_is_read_when_it_comes_
     assert not parking.is_behind(MESSAGE)
 
 
-async def test_numbers_grow_also_when_the_clock_stands_still(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_numbers_grow_also_when_the_clock_stands_still() -> None:
     """And are never small, so that those of today come after those of yesterday."""
     parking = await opened(Topic())
     await parking.learn("payments/0")
@@ -692,7 +695,7 @@ async def test_numbers_grow_also_when_the_clock_stands_still(anyio_backend: str)
     assert first == 946_684_800_000_000  # microseconds, at the beginning of the year 2000
 
 
-async def test_letters_that_make_no_sense_park_nothing(anyio_backend: str) -> None:  # noqa: ARG001
+async def test_letters_that_make_no_sense_park_nothing() -> None:
     """Whoever wrote them."""
     topic = Topic()
     parking = await opened(topic)

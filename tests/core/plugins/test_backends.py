@@ -46,7 +46,7 @@ def test_a_backend_is_a_fact() -> None:
     backend = Backend(**GOOD)
 
     with pytest.raises(FrozenInstanceError):
-        backend.name = "other"  # type: ignore[misc]
+        backend.name = "other"  # type: ignore[misc]  # it cannot be changed
     assert {backend} == {Backend(**GOOD)}
 
 

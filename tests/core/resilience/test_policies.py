@@ -787,13 +787,13 @@ async def test_an_option_that_means_nothing_is_told_when_wired(
             ),
         ),
         (cqrs.RequestHandlerFallback(Primary, []), "Ask"),
-        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=ValueError), "failure_exceptions is"),  # type: ignore[arg-type]
-        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(3,)), "failure_exceptions is (3,)"),  # type: ignore[arg-type]
-        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(BaseException,)), "failure_exceptions"),  # type: ignore[arg-type]
-        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=object()), "circuit_breaker is <object"),  # type: ignore[arg-type]
-        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=Breaker), "circuit_breaker is <class"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=ValueError), "failure_exceptions is"),  # type: ignore[arg-type]  # wrong on purpose
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(3,)), "failure_exceptions is (3,)"),  # type: ignore[arg-type]  # wrong on purpose
+        (cqrs.RequestHandlerFallback(Primary, Second, failure_exceptions=(BaseException,)), "failure_exceptions"),  # type: ignore[arg-type]  # wrong on purpose
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=object()), "circuit_breaker is <object"),  # type: ignore[arg-type]  # wrong on purpose
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=Breaker), "circuit_breaker is <class"),  # type: ignore[arg-type]  # wrong on purpose
         (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker="braker"), "braker"),
-        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=asyncio.Lock()), "circuit_breaker is <async"),  # type: ignore[arg-type]
+        (cqrs.RequestHandlerFallback(Primary, Second, circuit_breaker=asyncio.Lock()), "circuit_breaker is <async"),  # type: ignore[arg-type]  # wrong on purpose
         (
             cqrs.EventHandlerFallback(Primary, Second),
             (
@@ -814,7 +814,7 @@ async def test_a_fallback_that_cannot_work_is_told_when_wired(app: cqrs.App, rul
 async def test_a_fallback_for_events_is_checked_as_well(app: cqrs.App) -> None:
     """Of another event, or of requests: it would never work."""
     app.events.bind(Asked, cqrs.EventHandlerFallback(OnAsked, OnFollowed))
-    app.events.bind(Followed, cqrs.RequestHandlerFallback(OnFollowed, OnFollowed))  # type: ignore[arg-type]
+    app.events.bind(Followed, cqrs.RequestHandlerFallback(OnFollowed, OnFollowed))  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(cqrs.WiringError) as caught:
         await app.__aenter__()
     assert [errors.WrongHandler, errors.NotAHandler] == [type(problem) for problem in caught.value.problems]

@@ -158,7 +158,7 @@ def test_a_fallback_is_of_the_kind_of_its_step() -> None:
 
 
 def test_a_fallback_has_the_rules_of_every_fallback() -> None:
-    (found,) = problems_of(steps=[Fallback(Reserve, Pay, failure_exceptions=(int,))])  # type: ignore[arg-type]
+    (found,) = problems_of(steps=[Fallback(Reserve, Pay, failure_exceptions=(int,))])  # type: ignore[arg-type]  # wrong on purpose
 
     assert "failure_exceptions is (<class 'int'>,)." in found
 
@@ -189,7 +189,7 @@ def test_a_saga_without_steps_or_context_is_refused_when_it_is_used() -> None:
     with pytest.raises(InvalidSaga, match="Its context is not said"):
         definition_of(Nameless)
     with pytest.raises(InvalidSaga, match="int does not derive from Saga"):
-        definition_of(int)  # type: ignore[arg-type]
+        definition_of(int)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_context_is_a_dataclass() -> None:
@@ -289,7 +289,7 @@ def test_ids_fit_into_a_column() -> None:
     assert "it must be a text of at most 200 characters" in found
 
 
-class Nowhere(Saga["Missing"]):  # type: ignore[name-defined]
+class Nowhere(Saga["Missing"]):  # type: ignore[name-defined]  # there is no such class
     """Its context is written nowhere."""
 
     steps = [Reserve]

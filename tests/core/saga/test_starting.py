@@ -213,7 +213,7 @@ def test_everything_that_is_wrong_with_a_map_is_told_at_once(story: Any) -> None
     with pytest.raises(cqrs.WiringError, match="service"):
         story.mediator(story.saga(Asks))
     with pytest.raises(cqrs.WiringError, match="saga_storage is"):
-        cqrs.bootstrap.bootstrap_sagas(saga_storage=object())  # type: ignore[arg-type]
+        cqrs.bootstrap.bootstrap_sagas(saga_storage=object())  # type: ignore[arg-type]  # wrong on purpose
 
     assert "It is bound to" in str(raised.value)
     assert "has its name too, 'One'" in str(raised.value)

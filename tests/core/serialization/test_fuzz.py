@@ -117,15 +117,15 @@ def around(draw: st.DrawFn, kind: str, item: Drawn) -> Drawn:
     if kind == "optional":
         return Drawn(Optional[item.tp], st.none() | item.values, item.is_hashable)
     if kind == "list":
-        return Drawn(list[item.tp], st.lists(item.values, max_size=4))  # type: ignore[name-defined]
+        return Drawn(list[item.tp], st.lists(item.values, max_size=4))  # type: ignore[name-defined]  # a type that is drawn by lot
     if kind == "tuple":
-        return Drawn(tuple[item.tp, ...], st.lists(item.values, max_size=4).map(tuple), item.is_hashable)  # type: ignore[name-defined]
+        return Drawn(tuple[item.tp, ...], st.lists(item.values, max_size=4).map(tuple), item.is_hashable)  # type: ignore[name-defined]  # a type that is drawn by lot
     if kind == "set" and item.is_hashable:
-        return Drawn(frozenset[item.tp], st.frozensets(item.values, max_size=4), is_hashable=True)  # type: ignore[name-defined]
+        return Drawn(frozenset[item.tp], st.frozensets(item.values, max_size=4), is_hashable=True)  # type: ignore[name-defined]  # a type that is drawn by lot
     if kind == "generic":
-        return Drawn(Box[item.tp], st.builds(Box, item.values, st.lists(item.values, max_size=2)))  # type: ignore[name-defined]
+        return Drawn(Box[item.tp], st.builds(Box, item.values, st.lists(item.values, max_size=2)))  # type: ignore[name-defined]  # a type that is drawn by lot
     key = draw(st.sampled_from(KEYS))
-    return Drawn(dict[key, item.tp], st.dictionaries(SCALARS[key], item.values, max_size=3))  # type: ignore[name-defined, valid-type]
+    return Drawn(dict[key, item.tp], st.dictionaries(SCALARS[key], item.values, max_size=3))  # type: ignore[name-defined, valid-type]  # a type that is drawn by lot
 
 
 @st.composite

@@ -58,16 +58,12 @@ class Claims:
     def _claim_in_steps(
         self, connection: sa.Connection, due: sa.Select[Any], facts: dict[str, object]
     ) -> Sequence[SagaRecord]:
-        # Found without a lock, then locked by their keys: of a small table, MariaDB would lock more than it is asked
-        # for, and others would pass over all of it.
         saga = self._saga
         found = connection.scalars(due, facts).all()
         if not found:
             return ()
         begin(connection)
-        by_key = sa.select(saga.c.id).where(saga.c.id.in_(found), self._is_due()).with_for_update(skip_locked=True)
-        for name in ("mysql", "mariadb"):
-            by_key = by_key.with_hint(saga, "FORCE INDEX (PRIMARY)", name)
+        by_key = self._locked(sa.select(saga.c.id).where(self._is_due()), found)
         taken = connection.scalars(by_key, facts).all()
         if taken:
             connection.execute(self._taking().where(saga.c.id.in_(taken)), facts)
@@ -82,7 +78,7 @@ class Claims:
         if which.names is not None:
             due = due.where(saga.name.in_(list(which.names)))
         if which.saga_id is not None:
-            due = due.where(saga.id == which.saga_id)
+            return due.where(saga.id == which.saga_id)  # and no order, by which it would be looked for among all
         return due.order_by(saga.wake_at).limit(which.limit)
 
     def _is_due(self) -> sa.ColumnElement[bool]:
@@ -109,31 +105,39 @@ class Claims:
         """Keep sagas; gives those that are lost."""
         if self._dialect.name == "postgresql":
             return self._renew_arrays(connection, held, lease_s)
+        return self._renew_in_steps(connection, dict(held), lease_s)
+
+    def _renew_in_steps(
+        self, connection: sa.Connection, held: dict[uuid.UUID, int], lease_s: float
+    ) -> Collection[uuid.UUID]:
         saga = self._saga.c
-        keeping = (
-            sa.update(self._saga)
-            .where(
-                saga.id == sa.bindparam("which", type_=saga.id.type),
-                saga.fence == sa.bindparam("known_fence", type_=saga.fence.type),
-                saga.owner.is_not(None),
-            )
-            .values(wake_at=later(self._dialect, "lease", self._now))
-        )
-        lease = seconds(self._dialect, lease_s)
-        rows = [{"which": saga_id, "known_fence": fence, "lease": lease} for saga_id, fence in held]
-        if self._dialect.name == "sqlite":
-            begin(connection)  # of which the end is written to the disk once
-        # Of the others, each by itself: who waits for one has no other that somebody may wait for.
-        lost = {row["which"] for row in rows if not connection.execute(keeping, row).rowcount}
-        if self._dialect.name == "sqlite":
-            commit(connection)
-        return lost  # type: ignore[return-value]  # the ids that came in
+        keeping = sa.update(self._saga).values(wake_at=later(self._dialect, "lease", self._now))
+        facts = {"lease": seconds(self._dialect, lease_s)}
+        begin(connection)
+        found = self._locked(sa.select(saga.id, saga.fence, saga.owner), list(held))
+        rows = connection.execute(found).all()
+        kept = {row.id for row in rows if row.owner is not None and row.fence == held[row.id]}
+        connection.execute(keeping.where(saga.id.in_(kept)), facts)
+        commit(connection)
+        # What somebody writes just now was passed over, as below: each is kept by itself.
+        for saga_id in held.keys() - {row.id for row in rows}:
+            is_held = (saga.id == saga_id, saga.fence == held[saga_id], saga.owner.is_not(None))
+            if connection.execute(keeping.where(*is_held), facts).rowcount:
+                kept.add(saga_id)
+        return held.keys() - kept
+
+    def _locked(self, statement: sa.Select[Any], ids: Sequence[uuid.UUID]) -> sa.Select[Any]:
+        """Lock sagas by their keys, but for those that somebody else has locked."""
+        # Of a small table, MariaDB would lock more than it is asked for, and others would pass over all of it.
+        for name in ("mysql", "mariadb"):
+            statement = statement.with_hint(self._saga, "FORCE INDEX (PRIMARY)", name)
+        return statement.where(self._saga.c.id.in_(ids)).with_for_update(skip_locked=True)
 
     def _renew_arrays(
         self, connection: sa.Connection, held: Collection[tuple[uuid.UUID, int]], lease_s: float
     ) -> Collection[uuid.UUID]:
-        # What somebody writes just now is passed over: to wait for it with locks on others could be a deadlock. It is
-        # kept by itself then.
+        # What somebody writes just now is passed over: to wait for it with locks on others could be a deadlock. So each
+        # of those is waited for with no other locked.
         arrays = ([saga_id for saga_id, _ in held], [fence for _, fence in held], lease_s)
         statement = _renewal(self._tables, self._dialect, how="SKIP LOCKED")
         kept = set(connection.exec_driver_sql(statement, arrays).scalars())

@@ -96,24 +96,28 @@ class Lanes:
         """Let a lane begin, in a moment: what others bring until then goes with it."""
         if self._free and not self._is_called:
             self._is_called = True
-            task = loop.create_task(self._serve(self._free.pop()))
+            line = self._free.pop()
+            task = loop.create_task(self._serve(line))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._end, line))
 
     async def _serve(self, line: Line) -> None:
-        try:
-            while self._waiting:
-                batch = self._take()
-                self._is_called = False
-                await self._write(line, batch)
-        except BaseException:
-            # The loop ends. Those who wait do so until they are told.
-            self._refuse(self._waiting)
-            self._waiting = []
-            raise
-        finally:
+        while self._waiting:
+            batch = self._take()
+            self._is_called = False
+            await self._write(line, batch)
+        # At once, and not when somebody is told of the end: who comes meanwhile calls a lane that is free.
+        self._is_called = False
+        self._free.append(line)
+
+    def _end(self, line: Line, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            # The loop ends, perhaps before this has begun. Those who wait do so until they are told.
             self._is_called = False
             self._free.append(line)
+            self._refuse(self._waiting)
+            self._waiting = []
 
     def _take(self) -> list[tuple[Wish, asyncio.Future[object]]]:
         """Take what can be written together with the first, in the order in which it came."""
@@ -135,18 +139,21 @@ class Lanes:
         return taken
 
     async def _write(self, line: Line, batch: Sequence[tuple[Wish, asyncio.Future[object]]]) -> None:
-        wishes = [wish for wish, _ in batch]
         try:
-            answers = await _perform(line, wishes)
-        except StorageUnavailable as error:
-            answers = [error if len(batch) == 1 else self._as_told(error) for _ in batch]
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are written
-            answers = [error] if len(batch) == 1 else [await self._alone(line, wish) for wish in wishes]
+            answers = await self._answers(line, [wish for wish, _ in batch])
         except BaseException:
             self._refuse(batch)
             raise
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
+
+    async def _answers(self, line: Line, wishes: Sequence[Wish]) -> Sequence[object]:
+        try:
+            return await _perform(line, wishes)
+        except StorageUnavailable as error:
+            return [error if len(wishes) == 1 else self._as_told(error) for _ in wishes]
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are written
+            return [error] if len(wishes) == 1 else [await self._alone(line, wish) for wish in wishes]
 
     def _as_told(self, error: StorageUnavailable) -> StorageUnavailable:
         """Make an error of its own for each who waits: who raises it adds to it."""

@@ -12,6 +12,7 @@ from cqrs_sqla.sagas import keeping
 from cqrs_sqla.sagas.claiming import Claims
 from cqrs_sqla.sagas.connections import Connections
 from cqrs_sqla.sagas.lanes import Wish
+from cqrs_sqla.sagas.mysql import MySqlStatements
 from cqrs_sqla.sagas.postgresql import PostgresStatements
 from cqrs_sqla.sagas.records import check_context, check_new, check_owner, checkpoint_of, history, load
 from cqrs_sqla.sagas.transactions import TransactionStatements
@@ -63,6 +64,14 @@ class Statements(Protocol):
         ...
 
 
+_STATEMENTS: dict[str, Callable[[Tables, sa.Dialect], Statements]] = {
+    "postgresql": PostgresStatements,
+    "mysql": MySqlStatements,
+    "mariadb": MySqlStatements,
+    "sqlite": TransactionStatements,
+}
+
+
 class SqlAlchemySagaStorage:
     """
     Sagas of :class:`~cqrs_sqla.SqlAlchemyStorage`, which has them as ``sagas``.
@@ -89,8 +98,7 @@ class SqlAlchemySagaStorage:
         self.form = form
         self._tables = tables
         self._name = name
-        make = PostgresStatements if engine.dialect.name == "postgresql" else TransactionStatements
-        self._statements: Statements = make(tables, engine.dialect)
+        self._statements: Statements = _STATEMENTS[engine.dialect.name](tables, engine.dialect)
         self._claims = Claims(tables, engine.dialect)
         self._connections = Connections(engine, tables, name)
         self._start_all = partial(self._start, is_within=False)

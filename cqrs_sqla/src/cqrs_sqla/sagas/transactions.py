@@ -44,10 +44,10 @@ class TransactionStatements:
         """Insert those of which there is no other; gives their ids, or none if it cannot tell."""
         rows = [self._new_row(new) for new in sagas]
         if is_within or len(rows) == 1:
-            count = connection.execute(self._starting, rows).rowcount
+            count = self.insert(connection, rows)
         else:
             begin(connection)
-            count = connection.execute(self._starting, rows).rowcount
+            count = self.insert(connection, rows)
             commit(connection)
         return {new.id for new in sagas} if count == len(rows) else ()
 
@@ -59,7 +59,7 @@ class TransactionStatements:
             begin(connection)
         written = self._update(connection, checkpoints)
         if steps := [row for one in written for row in one.steps]:
-            connection.execute(self._noting, steps)
+            self.note(connection, steps)
         messages = [row for one in written for row in one.messages]
         for _ in insert_rows(connection, self._tables, messages):
             pass
@@ -67,19 +67,27 @@ class TransactionStatements:
             commit(connection)
         return {one.write.saga_id for one in written}
 
+    def insert(self, connection: sa.Connection, rows: list[Row]) -> int:
+        """Insert as many sagas as are not there; tells how many."""
+        return connection.execute(self._starting, rows).rowcount
+
+    def update(self, connection: sa.Connection, facts: list[dict[str, Any]]) -> int:
+        """Change as many sagas as are as they are known; tells how many."""
+        return connection.execute(self._writing, facts).rowcount
+
+    def note(self, connection: sa.Connection, steps: list[Row]) -> None:
+        """Add to histories."""
+        connection.execute(self._noting, steps)
+
     def _update(self, connection: sa.Connection, checkpoints: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
         facts = [self._facts(one) for one in checkpoints]
         if len(facts) > 1:
-            if connection.execute(self._writing, facts).rowcount == len(facts):
+            if self.update(connection, facts) == len(facts):
                 return checkpoints
-            # Of some of them, somebody else has the saga. How many is all that the driver tells: so each by itself.
+            # Of some of them, somebody else has the saga. How many is all that is told: so each by itself.
             rollback(connection)
             begin(connection)
-        return [
-            one
-            for one, of_one in zip(checkpoints, facts, strict=True)
-            if connection.execute(self._writing, of_one).rowcount
-        ]
+        return [one for one, of_one in zip(checkpoints, facts, strict=True) if self.update(connection, [of_one])]
 
     def _new_row(self, new: NewSaga) -> Row:
         is_running = new.status is SagaStatus.RUNNING

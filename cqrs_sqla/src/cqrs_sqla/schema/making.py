@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -38,4 +39,6 @@ def statements(dialect: str, tables: list[sa.Table]) -> list[str]:
 
     engine = sa.create_mock_engine(f"{dialect}://", write)
     tables[0].metadata.create_all(engine, tables=tables, checkfirst=False)
-    return written
+    # The indexes of a table are a set: without an order, the same tables would be written otherwise each time.
+    groups = groupby(written, key=lambda text: text.startswith("CREATE INDEX "))
+    return [text for are_indexes, group in groups for text in (sorted(group) if are_indexes else group)]
