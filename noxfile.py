@@ -47,18 +47,18 @@ ENDS_ALONE = ["tests/benchmarks", "tests/mermaid", "tests/scripts", "tests/examp
 DISTRIBUTIONS = ["cqrs_core", "cqrs_kafka", "cqrs_sqla", "cqrs_breaker"]
 #: The oldest SQLAlchemy that cqrs-sqla works with, and the newest, which the oldest Python does not have.
 SQLALCHEMY = {PYTHONS[0]: "sqlalchemy[asyncio]==2.0.31", PYTHONS[-1]: "sqlalchemy[asyncio]>=2.1,<2.2"}
-#: It needs a driver, and one run of it will do.
-OUTBOX_BENCHMARK = "tests/benchmarks/test_outbox_benchmark.py"
+#: They need drivers, and one run of them will do.
+DATABASE_BENCHMARKS = ["tests/benchmarks/test_outbox_benchmark.py", "tests/benchmarks/test_saga_benchmark.py"]
 #: What `bench` measures, and the variable that names the server for it.
 BENCHMARKS = {
     "dispatch": None,
-    "saga": None,
     "discovery": None,
     "broker": None,
+    "saga": None,
     "outbox": "TEST_POSTGRES_URL",
     "kafka": "TEST_KAFKA_BOOTSTRAP",
 }
-#: What `bench` measures the core and the outbox against, in an environment of its own.
+#: What `bench` measures the core, the outbox and sagas against, in environments of their own.
 PEERS = [
     "python-cqrs[kafka,sqlalchemy]==5.3.0",
     "aiobreaker==1.2.0",
@@ -66,6 +66,7 @@ PEERS = [
     "asyncmy>=0.2.9",
     "asyncpg>=0.29",
 ]
+DBOS = ["dbos==3.4.0", "asyncpg>=0.29"]
 
 
 def install_group(session: nox.Session, *groups: str) -> None:
@@ -140,7 +141,7 @@ def tests(session: nox.Session) -> None:
         "tests/debezium",
         "tests/examples",
         "tests/meta/test_documentation.py",
-        OUTBOX_BENCHMARK,
+        *DATABASE_BENCHMARKS,
         "tests/plugins/test_distributions.py",
     ]
     paths = session.posargs or ["tests", *without(session, *elsewhere)]
@@ -155,7 +156,7 @@ def databases(session: nox.Session) -> None:
     Run tests/sqla on every driver, under the oldest SQLAlchemy and the newest; arguments after -- go to pytest.
 
     The servers are those of `eval "$(scripts/services start)"`; without, SQLite alone is tested.
-    Under the newest, coverage is measured, and the benchmark of the outbox is tried.
+    Under the newest, coverage is measured, and the benchmarks of databases are tried.
     """
     install_checkout(session, "test-sqla")
     session.install(SQLALCHEMY[str(session.python)], "pip>=23.1")
@@ -170,7 +171,7 @@ def databases(session: nox.Session) -> None:
     environment = {"COVERAGE_FILE": coverage, "TEST_OTHER_SQLALCHEMY_PYTHON": other}
     # SQLAlchemy calls back from greenlets.
     measure = ["coverage", "run", "--concurrency=greenlet,thread", "-m", "pytest"]
-    session.run(*measure, *(session.posargs or ["tests/sqla", OUTBOX_BENCHMARK]), env=environment)
+    session.run(*measure, *(session.posargs or ["tests/sqla", *DATABASE_BENCHMARKS]), env=environment)
     is_whole = not session.posargs and {"TEST_POSTGRES_URL", "TEST_MARIADB_URL"} <= os.environ.keys()
     options = ["--include=*/cqrs_sqla/*", *([] if is_whole else ["--fail-under=0"])]
     session.run("coverage", "report", *options, env=environment)
@@ -318,8 +319,9 @@ def bench(session: nox.Session) -> None:
     """
     Measure dispatching and sagas against bare calls and against the peers; not among the default sessions.
 
-    So is the outbox, and what takes it to Kafka, on the servers of `eval "$(scripts/services start)"`. Arguments after
-    -- are for one benchmark alone, which the first of them names: `nox -s bench -- saga --check`.
+    So are sagas in databases, the outbox, and what takes it to Kafka, on the servers of
+    `eval "$(scripts/services start)"`. Arguments after -- are for one benchmark alone, which the first of them names:
+    `nox -s bench -- saga --check`.
     """
     only, *options = session.posargs or [None]
     if only not in {None, *BENCHMARKS}:
@@ -327,25 +329,30 @@ def bench(session: nox.Session) -> None:
     # One that is named tells by itself that its server is not there.
     chosen = {only} if only else {name for name, server in BENCHMARKS.items() if server in {None, *os.environ}}
 
-    def measure(*programs: str, beside: str | None = None) -> None:
-        for program in programs:
-            if program in chosen:
-                peers = ["--peer-python", beside] if beside else []
-                session.run("python", f"benchmarks/{program}.py", *peers, *options)
+    def measure(program: str, *peers: str) -> None:
+        if program in chosen:
+            session.run("python", f"benchmarks/{program}.py", *peers, *options)
+
+    def environment(name: str, *requirements: str) -> str:
+        python = new_environment(session, Path(session.create_tmp()).resolve() / name)
+        session.run("python", "-m", "pip", "--python", python, "install", "--quiet", *requirements)
+        return python
 
     # Compiled when installed, as pip does it: the time of an import is one of the rows.
     compiled = {"UV_COMPILE_BYTECODE": "1"}
     session.install("./cqrs_core", "pip>=23.1", env=compiled)
     install_group(session, "bench")
-    peers = new_environment(session, Path(session.create_tmp()).resolve() / "peers")
-    session.run("python", "-m", "pip", "--python", peers, "install", "--quiet", *PEERS)
-    measure("dispatch", "saga", beside=peers)
-    measure("discovery", "broker")
+    peer = ["--peer-python", environment("peers", *PEERS)]
+    measure("dispatch", *peer)
+    measure("discovery")
+    measure("broker")
     # Last, so that the core is alone before. The SQLAlchemy is that of the peer, which has no newer one.
     packages = ["./cqrs_kafka", "./cqrs_sqla[asyncpg,mysql,sqlite]", "sqlalchemy[asyncio]==2.0.*"]
-    if chosen & {"outbox", "kafka"}:
+    if chosen & {"saga", "outbox", "kafka"}:
         session.install(*packages, env=compiled)
-    measure("outbox", beside=peers)
+    if "saga" in chosen:
+        measure("saga", *peer, "--dbos-python", environment("dbos", *DBOS))
+    measure("outbox", *peer)
     measure("kafka")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
+import os
 import tempfile
 import time
 import uuid
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
+from environment import MARIADB_SERVER, SERVER
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
@@ -63,6 +66,7 @@ class Database:
 
     Attributes:
         url: Without a driver, as asyncpg takes it.
+        engine: Connects.
         sessions: Makes sessions as a program would have them.
     """
 
@@ -77,10 +81,10 @@ class Database:
         """
         self.url = url
         self._loop = asyncio.new_event_loop()
-        self._engine = _engine(url)
-        self.sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self.engine = _engine(url)
+        self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         names = [table.fullname for tables in metadata for table in tables.sorted_tables if table.fullname not in kept]
-        self._emptying = _emptying(self._engine.dialect.name, names)
+        self._emptying = _emptying(self.engine.dialect.name, names)
         self.run(self._create(metadata))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -109,18 +113,34 @@ class Database:
 
     def close(self) -> None:
         """Disconnect."""
-        self.run(self._engine.dispose())
+        self.run(self.engine.dispose())
         self._loop.close()
 
     async def _create(self, metadata: tuple[sa.MetaData, ...]) -> None:
-        async with self._engine.begin() as connection:
+        async with self.engine.begin() as connection:
             for tables in metadata:
                 await connection.run_sync(tables.create_all)
 
     async def _empty(self) -> None:
-        async with self._engine.begin() as connection:
+        async with self.engine.begin() as connection:
             for statement in self._emptying:
                 await connection.execute(sa.text(statement))
+
+
+def let_ids_count(*tables: sa.FromClause) -> None:
+    """Mend tables of python-cqrs for SQLite, where nothing but an INTEGER counts up: its inserts fail there."""
+    for table in tables:
+        table.c.id.type = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def servers() -> dict[str, str]:
+    """Find the databases that can be measured here, by their names: those that are told, and have their drivers."""
+    named = {"PostgreSQL": os.environ.get(SERVER), "MariaDB": os.environ.get(MARIADB_SERVER), "SQLite": SQLITE}
+    return {
+        name: server
+        for name, server in named.items()
+        if server and importlib.util.find_spec(DRIVERS[sa.make_url(server).get_backend_name()])
+    }
 
 
 @contextmanager
@@ -155,14 +175,15 @@ def _engine(url: str, **options: str) -> AsyncEngine:
     backend = address.get_backend_name()
     engine = create_async_engine(address.set(drivername=f"{backend}+{DRIVERS[backend]}"), **options)
     if backend == "sqlite":
-        event.listen(engine.sync_engine, "connect", _keep_a_log)
+        event.listen(engine.sync_engine, "connect", _settle)
     return engine
 
 
-def _keep_a_log(connection: Any, _entry: object) -> None:
-    # Both sides have it: ours sets it by itself.
+def _settle(connection: Any, _entry: object) -> None:
+    # Both sides have it: ours sets it by itself. Without the second, a peer gives up while others write.
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA busy_timeout = 30000")
     cursor.close()
 
 
@@ -170,7 +191,10 @@ def _emptying(dialect: str, names: Sequence[str]) -> list[str]:
     if dialect == "postgresql":
         return [f"TRUNCATE {', '.join(names)}"]
     verb = "DELETE FROM" if dialect == "sqlite" else "TRUNCATE TABLE"
-    return [f"{verb} {name}" for name in names]
+    emptying = [f"{verb} {name}" for name in names]
+    if dialect != "sqlite":  # it would refuse a table to which others refer, even if these are empty
+        emptying = ["SET foreign_key_checks = 0", *emptying, "SET foreign_key_checks = 1"]
+    return emptying
 
 
 async def _execute(url: str, *statements: str) -> list[str]:

@@ -15,7 +15,7 @@ import comparing
 import ours
 from blocks import Spread
 from imports import OURS, cost, import_times
-from reporting import Result, open_peer, options, report, table
+from reporting import Result, as_json, conclude, facts, open_peer, process_parser, read, show_beside, table, tell
 
 if TYPE_CHECKING:
     from peer import Peer
@@ -40,14 +40,17 @@ def measure_imports(*, rounds: int, peer: Peer | None) -> tuple[Result, list[Res
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and tell the exit code."""
-    chosen = options("Measures what dispatching costs.", arguments)
+    chosen = read(process_parser("Measures what dispatching costs."), arguments)
+    tell(chosen)
     logging.getLogger("cqrs_core").setLevel(logging.ERROR)  # as for the peer: fallbacks are told as warnings
     peer = open_peer(chosen, "python_cqrs.py")
     results, beside = comparing.measure(ours.rows(), PEER_BARS, rounds=chosen.rounds, seconds=chosen.seconds, peer=peer)
     print(table("work", "bare µs", "x bare", results), flush=True)
     own_import, imports_beside = measure_imports(rounds=chosen.rounds if not chosen.short else 3, peer=peer)
     print("\n" + table("import, above a bare start", "stdlib µs", "x stdlib", [own_import]))
-    return report(chosen, [*results, own_import], [*beside, *imports_beside], peer)
+    groups = {"ours": [*results, own_import], "peer": [*beside, *imports_beside]}
+    show_beside(groups["peer"], peer)
+    return conclude(chosen, {**facts(chosen), **as_json(groups)}, groups)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SERVER = "TEST_POSTGRES_URL"
-#: On it, only the relay is measured.
+#: On it, the relay and sagas are measured, and what is written is not.
 MARIADB_SERVER = "TEST_MARIADB_URL"
 #: Without it, no Kafka is.
 KAFKA_SERVER = "TEST_KAFKA_BOOTSTRAP"

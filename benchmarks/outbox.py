@@ -24,7 +24,7 @@ from database import DATABASE, Database, new_database, settings
 from environment import SERVER
 from orders import Base
 from peer import Peer
-from reporting import Result, as_json, conclude, parser, peer_python, table
+from reporting import Result, as_json, conclude, parser, peer_python, rates, table
 
 from cqrs_sqla import define_tables
 
@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
             facts[found.name] = found.about
             results |= found.tables
             for about, rows in found.tables.items():
-                print(f"{outbox_relay.table(about, rows)}\n", flush=True)
+                print(f"{rates(about, 'ev', rows)}\n", flush=True)
     sizes = {"rounds": rounds, "seconds": seconds, "relay": size._asdict()}
     return conclude(chosen, {**facts, **sizes, "results": as_json(results)}, results)
 

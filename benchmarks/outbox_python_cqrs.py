@@ -15,7 +15,7 @@ import cqrs
 import sqlalchemy as sa
 from cqrs.message_brokers import Message, MessageBroker
 from cqrs.outbox.sqlalchemy import OutboxModel
-from database import DATABASE, Database, Piece
+from database import DATABASE, Database, Piece, let_ids_count
 from draining import Drain, draining, drains
 from environment import KAFKA_SERVER
 from orders import NAME, TOPIC, Base, Placed, placed, writing
@@ -96,9 +96,7 @@ def main() -> None:
     """Serve until stdin ends."""
     logging.getLogger("cqrs").setLevel(logging.ERROR)  # its import sets DEBUG
     cqrs.OutboxedEventMap.register(NAME, OrderPlaced)
-    # On SQLite, nothing but an INTEGER counts up. Its own create_all() fails there at the first event.
-    for table in (OutboxModel.__table__, Base.metadata.tables["orders"]):
-        table.c.id.type = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    let_ids_count(OutboxModel.__table__, Base.metadata.tables["orders"])
     database = Database(os.environ[DATABASE], Base.metadata, OutboxModel.metadata)
     about = {"version": version("python-cqrs"), "python": sys.version.split()[0], "sqlalchemy": sa.__version__}
     serve({name: database.block(piece) for name, piece in pieces(database)}, about)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import sqlalchemy as sa
 from blocks import Spread, ratios
-from database import DATABASE, DRIVERS, SQLITE, new_database, settings
+from database import DATABASE, new_database, servers, settings
 from draining import Drain, drains
-from environment import MARIADB_SERVER, SERVER
 from outbox_ours_relay import RAW, open_relays
 from peer import Peer
 from reporting import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from blocks import Block
 
@@ -59,16 +55,6 @@ def told(size: Size) -> str:
         "broker), committed in one transaction into an empty table that nobody has analyzed or vacuumed since; "
         "connections are open before"
     )
-
-
-def servers() -> dict[str, str]:
-    """Find what the relay can be measured on here."""
-    named = {"PostgreSQL": os.environ.get(SERVER), "MariaDB": os.environ.get(MARIADB_SERVER), "SQLite": SQLITE}
-    return {
-        name: server
-        for name, server in named.items()
-        if server and importlib.util.find_spec(DRIVERS[sa.make_url(server).get_backend_name()])
-    }
 
 
 class Measured(NamedTuple):
@@ -127,14 +113,3 @@ def _alternate(blocks: Mapping[str, Callable[[], float]], size: Size) -> dict[st
         for name, block in blocks.items():
             taken[name].append(block())
     return {name: times[1:] for name, times in taken.items()}
-
-
-def table(about: str, results: Sequence[Result]) -> str:
-    """Write results one below the other, as events a second."""
-    lines = [f"{about:<38}{'other ev/s':>14}{'ours ev/s':>12}{'x as fast':>12}{'quartiles':>16}{'bar':>8}"]
-    for row in results:
-        bar = f"≥ {row.bar:g}" if row.bar else ""
-        spread = f"{row.ratio.low:.2f}..{row.ratio.high:.2f}"
-        rates = f"{1e6 / row.other_us:>14,.0f}{1e6 / row.ours_us:>12,.0f}"
-        lines.append(f"{row.title:<38}{rates}{row.ratio.median:>12.2f}{spread:>16}{bar:>8}  {row.verdict}".rstrip())
-    return "\n".join(lines)

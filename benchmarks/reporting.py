@@ -61,6 +61,17 @@ def table(about: str, other: str, ratio: str, results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def rates(about: str, unit: str, results: Sequence[Result]) -> str:
+    """Write results one below the other, as so many of *unit* a second."""
+    lines = [f"{about:<38}{f'other {unit}/s':>14}{f'ours {unit}/s':>14}{'x as fast':>12}{'quartiles':>16}{'bar':>8}"]
+    for row in results:
+        bar = f"≥ {row.bar:g}" if row.bar else ""
+        spread = f"{row.ratio.low:.2f}..{row.ratio.high:.2f}"
+        numbers = f"{1e6 / row.other_us:>14,.0f}{1e6 / row.ours_us:>14,.0f}{row.ratio.median:>12.2f}"
+        lines.append(f"{row.title:<38}{numbers}{spread:>16}{bar:>8}  {row.verdict}".rstrip())
+    return "\n".join(lines)
+
+
 def parser(description: str, peers: Sequence[str]) -> argparse.ArgumentParser:
     """Make what reads the options that all of them have; *peers* is what they are measured against."""
     made = argparse.ArgumentParser(description=description)
@@ -74,8 +85,16 @@ def parser(description: str, peers: Sequence[str]) -> argparse.ArgumentParser:
 
 def peer_python(chosen: argparse.Namespace, peers: Sequence[str]) -> str | None:
     """Answer the Python of the peers that was chosen, or is made now; ``None`` if there is to be none."""
-    python: str | None = chosen.peer_python
-    return make_peer(chosen.make_peer, peers) if python is None and chosen.make_peer else python
+    return _python(chosen.peer_python, chosen.make_peer, peers)
+
+
+def other_peer_python(chosen: argparse.Namespace, name: str, peers: Sequence[str]) -> str | None:
+    """Answer the same for what needs an environment of its own, which ``--NAME-python`` tells."""
+    return _python(getattr(chosen, f"{name}_python"), chosen.make_peer and chosen.make_peer / name, peers)
+
+
+def _python(python: str | None, folder: Path | None, requirements: Sequence[str]) -> str | None:
+    return make_peer(folder, requirements) if python is None and folder else python
 
 
 def conclude(chosen: argparse.Namespace, facts: Mapping[str, object], groups: Mapping[str, Sequence[Result]]) -> int:
@@ -101,31 +120,42 @@ def as_json(groups: Mapping[str, Sequence[Result]]) -> dict[str, list[dict[str, 
 # Work of one process, beside the bare call and the peer --------------------------------------------------------------
 
 
-def options(description: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line, and tell what is going to be measured."""
-    made = parser(description, PEERS)
+def process_parser(description: str, peers: Sequence[str] = PEERS) -> argparse.ArgumentParser:
+    """Make what reads the command line of those that measure such work."""
+    made = parser(description, peers)
     made.add_argument("--rounds", type=int, default=21, help="blocks of each contestant (default: 21)")
     made.add_argument("--seconds", type=float, default=0.02, help="processor time of one block (default: 0.02)")
+    return made
+
+
+def read(made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     chosen = made.parse_args(arguments)
     if chosen.short:
         chosen.rounds, chosen.seconds = 7, 0.002
-    about = f"Python {platform.python_version()} on {platform.machine()}"
-    print(f"{about}, {chosen.rounds} rounds of {chosen.seconds:g} s\n", flush=True)
     return chosen
 
 
-def open_peer(chosen: argparse.Namespace, script: str) -> Peer | None:
+def tell(chosen: argparse.Namespace) -> None:
+    """Print what is going to be measured."""
+    about = f"Python {platform.python_version()} on {platform.machine()}"
+    print(f"{about}, {chosen.rounds} rounds of {chosen.seconds:g} s\n", flush=True)
+
+
+def open_peer(chosen: argparse.Namespace, script: str, peers: Sequence[str] = PEERS) -> Peer | None:
     """Start *script* by the Python that was chosen; ``None`` if there is to be no peer."""
-    python = peer_python(chosen, PEERS)
+    python = peer_python(chosen, peers)
     return Peer(python, script, {}) if python else None
 
 
-def report(chosen: argparse.Namespace, results: Sequence[Result], beside: Sequence[Result], peer: Peer | None) -> int:
-    """Print what was measured beside the peer, which ends; write all results, and give the exit code."""
+def show_beside(results: Sequence[Result], peer: Peer | None) -> None:
+    """Print what was measured beside the peer, which ends."""
     if peer is not None:
         about = f"beside python-cqrs {peer.about['version']}"
-        print(f"\n{table(about, 'theirs µs', 'x as fast', beside)}\n(its Python: {peer.about['python']})")
+        print(f"\n{table(about, 'theirs µs', 'x as fast', results)}\n(its Python: {peer.about['python']})", flush=True)
         peer.close()
-    facts = {"python": platform.python_version(), "rounds": chosen.rounds, "seconds": chosen.seconds}
-    groups = {"ours": results, "peer": beside}
-    return conclude(chosen, {**facts, **as_json(groups)}, groups)
+
+
+def facts(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Tell what is written beside the results."""
+    return {"python": platform.python_version(), "rounds": chosen.rounds, "seconds": chosen.seconds}

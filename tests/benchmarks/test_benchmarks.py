@@ -156,10 +156,21 @@ def test_a_bar_is_missed_by_more_than_the_spread_or_only_nearly(
     assert verdict == benchmarks["reporting"].Result("key", "title", 1, 1, spread, bar, is_limit=is_limit).verdict
 
 
+def test_rates_are_those_of_the_medians_and_the_ratio_that_of_the_rounds(benchmarks: dict[str, Any]) -> None:
+    """Times are kept in microseconds an event, and shown as events a second."""
+    spread = benchmarks["blocks"].Spread(40.0, 50.0, 55.0)
+    row = benchmarks["reporting"].Result("drain", "batches of 2", 500.0, 10.0, spread, 50.0, is_limit=False)
+    heading, line = benchmarks["reporting"].rates("relay", "ev", [row]).splitlines()
+
+    assert ["relay", "other", "ev/s", "ours", "ev/s"] == heading.split()[:5]
+    # 1e6 / 500, 1e6 / 10
+    assert ["batches", "of", "2", "2,000", "100,000", "50.00", "40.00..55.00", "≥", "50", "ok"] == line.split()
+
+
 def test_the_sagas_run_to_their_ends(tmp_path: Path) -> None:
     """All rows, and the work is done: a saga of three steps costs more than three bare calls, one that fails, more."""
     written = tmp_path / "results.json"
-    command = [sys.executable, str(BENCHMARKS / "saga.py"), "--short", "--json", str(written)]
+    command = [sys.executable, str(BENCHMARKS / "saga.py"), "--short", "--only", "memory", "--json", str(written)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
     assert (0, "") == (done.returncode, done.stderr)

@@ -90,12 +90,11 @@ def test_all_of_the_work_is_done(server: str, monkeypatch: pytest.MonkeyPatch) -
 def test_everything_is_drained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block would say if it had sent more or less than was committed; a second one finds an empty table again."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import outbox_relay
-    from database import new_database
+    from database import new_database, servers
     from draining import drains
     from outbox_ours_relay import RAW, open_relays
 
-    server = outbox_relay.servers().get(name)
+    server = servers().get(name)
     if server is None:
         pytest.skip(f"{name}, or the driver for it, is not here")
     keys = {drain.key for drain in drains()}
@@ -104,22 +103,6 @@ def test_everything_is_drained(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
     assert keys | ({f"{RAW}{key}" for key in keys} if name == "PostgreSQL" else set()) == set(blocks)
     assert all(seconds > 0 for seconds in taken)
-
-
-def test_rates_are_those_of_the_medians_and_the_ratio_that_of_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times are kept in microseconds an event, and shown as events a second."""
-    pytest.importorskip("asyncpg")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import outbox_relay
-    from blocks import Spread
-    from reporting import Result
-
-    row = Result("drain", "batches of 2", 500.0, 10.0, Spread(40.0, 50.0, 55.0), 50.0, is_limit=False)
-    heading, line = outbox_relay.table("relay", [row]).splitlines()
-
-    assert heading.startswith("relay ")
-    # 1e6 / 500, 1e6 / 10
-    assert ["batches", "of", "2", "2,000", "100,000", "50.00", "40.00..55.00", "≥", "50", "ok"] == line.split()
 
 
 def test_what_the_events_add_is_compared_above_what_each_side_needs_without(monkeypatch: pytest.MonkeyPatch) -> None:
