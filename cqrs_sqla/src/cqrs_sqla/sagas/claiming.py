@@ -126,7 +126,7 @@ class Claims:
                 kept.add(saga_id)
         return held.keys() - kept
 
-    def _locked(self, statement: sa.Select[Any], ids: Sequence[uuid.UUID]) -> sa.Select[Any]:
+    def _locked(self, statement: Any, ids: Sequence[uuid.UUID]) -> Any:  # noqa: ANN401 - SQLAlchemy 2.0 and 2.1 differ
         """Lock sagas by their keys, but for those that somebody else has locked."""
         # Of a small table, MariaDB would lock more than it is asked for, and others would pass over all of it.
         for name in ("mysql", "mariadb"):
