@@ -437,3 +437,21 @@ async def test_a_definition_that_cannot_be_put_together_is_told(story: Any, stor
 
     with pytest.raises(cqrs.WiringError, match="service"):
         await recover(story, story.saga(Asks), uuid.uuid4(), storage)
+
+
+async def test_a_saga_that_is_claimed_for_the_first_time_has_no_history_to_read(story: Any, storage: Any) -> None:
+    """Its version says so; one that has been written since, or decided about, may have one."""
+    mediator = story.mediator(story.saga("A", "B"), storage)
+    history, read = storage.get_step_history, []
+
+    async def count(saga_id: uuid.UUID) -> Any:
+        read.append(saga_id)
+        return await history(saga_id)
+
+    storage.get_step_history = count
+    new, left = await mediator.start(story.Order("new")), uuid.uuid4()
+    await die_at(story, mediator, "act B", left)
+    assert 2 == await mediator.worker().run_once()
+
+    assert [left] == read
+    assert [SagaStatus.COMPLETED] * 2 == [(await storage.load(saga_id)).status for saga_id in (new, left)]

@@ -124,7 +124,7 @@ class Executor:
             result, published = current.outcome
         else:
             if change is None:
-                self._journal.settle(run)
+                self._journal.committed(run)
             else:
                 await self._journal.note_step(run, *change)
         if published:

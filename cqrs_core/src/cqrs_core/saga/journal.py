@@ -92,7 +92,7 @@ class Journal:
         Args:
             record: As for :meth:`note`; so are *context* and *envelopes*.
             done: What would have to be undone.
-            within: The unit of work with which it is committed; then :meth:`settle` is called.
+            within: The unit of work with which it is committed; then :meth:`committed` is called.
 
         Raises:
             SagaFenced: As for :meth:`note`; so is ``SagaStorageUnavailable``.
@@ -134,7 +134,7 @@ class Journal:
             False,
             envelopes,
         )
-        run.asked = write, done
+        run.asked = write, done, now
         if within is not None:
             await self._storage.write(write, within=within)
         else:
@@ -182,11 +182,19 @@ class Journal:
                 return True  # later, the answer says nothing any more
         return False
 
+    def committed(self, run: Run) -> None:
+        """Let *run* be as it was written within a unit of work that is committed: so it was ours, as of the write."""
+        assert run.asked is not None, "something was asked"  # noqa: S101 - for type checkers
+        asked_at = run.asked[2]
+        self.settle(run)
+        if asked_at >= run.lease.listen_at:
+            run.lease.hear(asked_at, self._heartbeat.lease_s)
+
     @staticmethod
     def settle(run: Run) -> None:
         """Let *run* be as the storage was asked to write it, which it has done."""
         assert run.asked is not None, "something was asked"  # noqa: S101 - for type checkers
-        (write, run.done), run.asked = run.asked, None
+        (write, run.done, _), run.asked = run.asked, None
         run.version += 1
         run.standing = write.standing
         run.claims = write.claims
@@ -247,7 +255,7 @@ class Journal:
             wake_in_s=delay_s,
             is_released=True,
         )
-        run.asked = write, run.done
+        run.asked = write, run.done, self._clock.monotonic()
         await self._answer(run, lambda: self._storage.write(write))
         self.settle(run)
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: The version of what was started and claimed, and nothing else: each write, and each decision, would count as well.
+_FIRST_CLAIMED = 2
 #: A saga that kills its workers must not do so for ever.
 _OFTEN = "it was claimed {} times without a step getting done{}: as a rule, the step {!r} ends its process."
 _ALONE = ", and a worker has nothing else at work beside one that was claimed {} times"
@@ -133,7 +135,8 @@ class Recovery:
             run.unknown = form.unknown(run.context, record.context)
         except Exception as error:
             raise SagaUnrunnable(record.id, f"its context does not fit its class: {error_text(error)}") from error
-        history = await self._engine.storage.get_step_history(record.id)
+        is_new = record.version == _FIRST_CLAIMED
+        history = () if is_new else await self._engine.storage.get_step_history(record.id)
         run.done = still_done(history)
         if record.status is SagaStatus.COMPENSATING:
             problem = _undo_problem(run, record)

@@ -43,7 +43,7 @@ class Run:
         failure: What the last step that failed has raised.
         error: What has gone wrong last, here or elsewhere, with a step or with undoing one, as text.
         asked: What the storage was asked to write, and is not known to have written: its answer did not come, or it is
-            for a unit of work to commit. With it, what ``done`` is then.
+            for a unit of work to commit. With it, what ``done`` is then, and when it was asked.
         is_begun: Whether something was begun that is not written yet: an attempt at a step, or at undoing one.
         is_in_doubt: Whether an attempt at the step at work may have taken effect.
         claims: How often it was claimed since a step was last done.
@@ -90,7 +90,7 @@ class Run:
         self.done: list[Done] = []
         self.failure: Exception | None = None
         self.error: str | None = None
-        self.asked: tuple[SagaWrite, list[Done]] | None = None
+        self.asked: tuple[SagaWrite, list[Done], float] | None = None
         self.is_begun = False
         self.is_in_doubt = False
         self.claims = 0
