@@ -11,6 +11,7 @@ from typing_extensions import assert_type
 
 import cqrs_core as cqrs
 from cqrs_core import bootstrap
+from cqrs_core.saga.storage import SagaFigures, SagaQuery, SagaRecord, SagaStorage
 
 T = TypeVar("T")
 
@@ -219,6 +220,10 @@ async def sagas() -> None:
     Shipment()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     async for result in app.stream_saga(Shipment("o-1")):
         assert_type(result, cqrs.SagaStepResult[Shipment, Any])
+    assert_type(app.saga_storage, SagaStorage)
+    async with app.saga_administration() as administration:
+        assert_type(await administration.storage.find(SagaQuery()), Sequence[SagaRecord])
+        assert_type(await administration.storage.figures(), SagaFigures)
     mediator = bootstrap.bootstrap_sagas(sagas_mapper=lambda sagas: sagas.bind(Shipment, ShipmentSaga))
     async for result in mediator.stream(Shipment("o-1"), saga_id=await app.start_saga(Shipment("o-2"))):
         assert_type(result.step_type, type[cqrs.SagaStepHandler[Shipment, Any]])

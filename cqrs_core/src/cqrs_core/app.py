@@ -231,7 +231,11 @@ class App:
 
     @property
     def saga_storage(self) -> SagaStorage:
-        """Where the sagas are, inside the block: for their histories, and to look after them."""
+        """
+        Where the sagas are, inside the block: for one of them, and its history.
+
+        Not every storage lets people find and count sagas: the ``storage`` of :meth:`saga_administration` does.
+        """
         return self._parts.started_sagas().storage
 
     @property
