@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -41,8 +40,6 @@ _LINES_AT_ONCE = 100
 def main(arguments: Sequence[str]) -> int:
     """Run the shop as *arguments* say, and answer the exit code."""
     options = _options(arguments)
-    # What goes well in the end is not told on the way, such as that a depot has to help out.
-    logging.basicConfig(level=logging.ERROR)
     try:
         # Before the event loop runs: reading waits, and a loop that waits does not notice Ctrl-C.
         lines = read_lines(options.file)

@@ -1,24 +1,22 @@
 """When a run is over: for what is done by itself, after its command, here or in a process of others."""
 
 import asyncio
-from typing import cast
 
 import cqrs_core as cqrs
-from cqrs_core.saga.storage import SagaKeeper, SagaQuery
 from shop.messages import GetRecorded, GetTotals
 from shop.storing import Storing
 
 # If, for so many seconds, no event has arrived, the rest is not waited for.
 _PATIENCE_S = 60.0
-_UNDER_WAY = [status for status in cqrs.SagaStatus if status.is_live]
 
 
 async def until_all_orders_are_done(shop: cqrs.App) -> int:
     """Return when no saga goes on any more, here or elsewhere: how many of them wait for a person."""
-    sagas = cast("SagaKeeper", shop.saga_storage)  # those of all storages here can be searched
-    while await sagas.find(SagaQuery(statuses=_UNDER_WAY, limit=1)):  # noqa: ASYNC110 - as below
-        await asyncio.sleep(0.02)
-    return len(await sagas.find(SagaQuery(statuses=[cqrs.SagaStatus.SUSPENDED], limit=1000)))
+    async with shop.saga_administration() as administration:
+        sagas = administration.storage
+        while (await sagas.figures()).live:  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.02)
+        return (await sagas.figures()).suspended
 
 
 async def until_all_is_sent(storing: Storing) -> None:
