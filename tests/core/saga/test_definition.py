@@ -58,9 +58,9 @@ class OrderSaga(Saga[Order]):
     ]
 
 
-def make(name: str, **attributes: Any) -> type[Saga[Order]]:
+def make(class_name: str, /, **attributes: Any) -> type[Saga[Order]]:
     """Write a class."""
-    return new_class(name, (Saga[Order],), exec_body=lambda body: body.update(attributes))
+    return new_class(class_name, (Saga[Order],), exec_body=lambda body: body.update(attributes))
 
 
 def problems_of(**attributes: Any) -> tuple[str, ...]:
@@ -283,10 +283,15 @@ def test_a_result_has_the_fields_of_python_cqrs() -> None:
     assert Reserve._generate_step_result is Reserve.result  # noqa: SLF001 - what python-cqrs users call
 
 
-def test_ids_fit_into_a_column() -> None:
-    (found,) = problems_of(steps=[Step(Reserve, id="x" * 201)])
+@pytest.mark.parametrize("text", ["x" * 201, "a\0b", "a\ud800b", "a\nb"])
+def test_ids_and_names_are_what_every_database_can_keep(text: str) -> None:
+    """Told when the class is written: found out at the second step, the first would be done."""
+    expected = "it must be a text of at most 200 printable characters."
+    (of_step,) = problems_of(steps=[Step(Reserve, id=text)])
+    (of_saga,) = problems_of(steps=[Reserve], name=text)
 
-    assert "it must be a text of at most 200 characters" in found
+    assert f"Reserve has the step_id {text!r}: {expected}" == of_step
+    assert f"Its name is {text!r}: {expected}" == of_saga
 
 
 class Nowhere(Saga["Missing"]):  # type: ignore[name-defined]  # there is no such class

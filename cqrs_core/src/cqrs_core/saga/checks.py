@@ -23,6 +23,8 @@ def saga_problems(saga: Any, context_type: Any) -> Iterator[str]:  # noqa: ANN40
         if not isinstance(getattr(saga, listed), (list, tuple)):
             yield f"Its {listed} are no list."
             return
+    if not _can_be_kept(saga.name):
+        yield f"Its name is {saga.name!r}: it must be {_KEPT}."
     ids: dict[str, int] = {}
     for given in (*saga.steps, *saga.retired_steps):
         found = [fault for side in sides_of(given) for fault in _side_problems(side, context_type)]
@@ -75,8 +77,8 @@ def _takes(declared: Any, context_type: Any) -> bool:  # noqa: ANN401 - as above
 
 def _option_problems(given: Any, name: str) -> Iterator[str]:  # noqa: ANN401 - as above
     step_id = option_of(given, "step_id")
-    if not isinstance(step_id, str) or len(step_id) > _LONGEST_ID:
-        yield f"{name} has the step_id {step_id!r}: it must be a text of at most {_LONGEST_ID} characters."
+    if not _can_be_kept(step_id):
+        yield f"{name} has the step_id {step_id!r}: it must be {_KEPT}."
     if not isinstance(option_of(given, "kind"), StepKind):
         yield f"{name} has the kind {option_of(given, 'kind')!r}: it must be a StepKind."
     for retry in ("retry", "compensation_retry"):
@@ -100,5 +102,10 @@ def _order_problems(steps: Sequence[Any]) -> Iterator[str]:
             last = name
 
 
-#: What fits into a column, and into a log line.
+#: What fits into a column, and into a log line; and what every database can keep: no NUL, and no half of a character.
 _LONGEST_ID = 200
+_KEPT = f"a text of at most {_LONGEST_ID} printable characters"
+
+
+def _can_be_kept(text: object) -> bool:
+    return isinstance(text, str) and len(text) <= _LONGEST_ID and text.isprintable()
