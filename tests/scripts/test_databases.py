@@ -25,7 +25,7 @@ from servers.processes import Patience, is_running
 from servers.service import Server, Service, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASES = [
@@ -210,11 +210,11 @@ def test_what_was_committed_outlives_a_kill(database: Database) -> None:
     assert "4711" == database.ask("SELECT number FROM kept")
 
 
-def test_a_frozen_one_is_replaced_and_its_data_kept(database: Database) -> None:
+def test_a_frozen_one_is_replaced_and_its_data_kept(database: Database, freeze: Callable[[int], None]) -> None:
     """The kernel takes connections in its stead, so only an answer counts."""
     frozen = database.start()
     database.ask("CREATE TABLE kept (number INT)")
-    os.kill(frozen.pid, signal.SIGSTOP)
+    freeze(frozen.pid)
 
     database.start()
 

@@ -23,7 +23,7 @@ from servers.kafka import KAFKA, cache, cluster_of
 from servers.processes import Patience, is_running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from servers.service import Server
 
@@ -98,11 +98,11 @@ def test_what_was_stored_outlives_a_kill(control: Control) -> None:
     assert not KAFKA.is_ready(replace(server, pid=os.getpid()))
 
 
-def test_a_frozen_one_is_replaced_and_its_data_kept(control: Control) -> None:
+def test_a_frozen_one_is_replaced_and_its_data_kept(control: Control, freeze: Callable[[int], None]) -> None:
     """The kernel takes connections in its stead, so only an answer counts."""
     frozen = control.start(KAFKA)
     topics(frozen, "kept")
-    os.kill(frozen.pid, signal.SIGSTOP)
+    freeze(frozen.pid)
 
     server = control.start(KAFKA)
 

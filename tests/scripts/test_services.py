@@ -270,12 +270,12 @@ def test_a_server_that_was_killed_is_started_again(machine: Machine) -> None:
     assert answers(server)
 
 
-def test_a_server_that_no_longer_answers_is_replaced(machine: Machine) -> None:
+def test_a_server_that_no_longer_answers_is_replaced(machine: Machine, freeze: Callable[[int], None]) -> None:
     """A test may have frozen it and gone; it takes connections still, because the kernel does."""
     service = fake(is_ready=lambda server: tells_its_pid(server, timeout_s=0.1))
     control = machine.control(service, answers_within_s=0)
     frozen = control.start(service)
-    os.kill(frozen.pid, signal.SIGSTOP)
+    freeze(frozen.pid)
 
     server = control.start(service)
 

@@ -283,10 +283,10 @@ def test_a_result_has_the_fields_of_python_cqrs() -> None:
     assert Reserve._generate_step_result is Reserve.result  # noqa: SLF001 - what python-cqrs users call
 
 
-@pytest.mark.parametrize("text", ["x" * 201, "a\0b", "a\ud800b", "a\nb"])
+@pytest.mark.parametrize("text", ["x" * 201, "a\0b", "a\ud800b"])
 def test_ids_and_names_are_what_every_database_can_keep(text: str) -> None:
     """Told when the class is written: found out at the second step, the first would be done."""
-    expected = "it must be a text of at most 200 printable characters."
+    expected = "it must be a text of at most 200 characters, without NUL and surrogates."
     (of_step,) = problems_of(steps=[Step(Reserve, id=text)])
     (of_saga,) = problems_of(steps=[Reserve], name=text)
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_origin
 
+from cqrs_core.envelope import is_text
 from cqrs_core.errors import name_of
 from cqrs_core.resilience import Policies
 from cqrs_core.saga.listed_steps import argument_of, handler_of, id_of, option_of, sides_of
@@ -102,10 +103,10 @@ def _order_problems(steps: Sequence[Any]) -> Iterator[str]:
             last = name
 
 
-#: What fits into a column, and into a log line; and what every database can keep: no NUL, and no half of a character.
+#: What fits into a column, and into a log line; and what every database can keep.
 _LONGEST_ID = 200
-_KEPT = f"a text of at most {_LONGEST_ID} printable characters"
+_KEPT = f"a text of at most {_LONGEST_ID} characters, without NUL and surrogates"
 
 
 def _can_be_kept(text: object) -> bool:
-    return isinstance(text, str) and len(text) <= _LONGEST_ID and text.isprintable()
+    return isinstance(text, str) and len(text) <= _LONGEST_ID and "\0" not in text and is_text(text)
