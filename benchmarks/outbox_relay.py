@@ -11,7 +11,7 @@ from database import DATABASE, new_database, servers, settings
 from draining import Drain, drains
 from outbox_ours_relay import RAW, open_relays
 from peer import Peer
-from reporting import Result
+from reporting import Measured, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,21 +55,6 @@ def told(size: Size) -> str:
         "broker), committed in one transaction into an empty table that nobody has analyzed or vacuumed since; "
         "connections are open before"
     )
-
-
-class Measured(NamedTuple):
-    """
-    What was found on one database.
-
-    Attributes:
-        name: Of the database.
-        about: Its settings, and what it is measured beside.
-        tables: The rows by the headings, in microseconds an event.
-    """
-
-    name: str
-    about: Mapping[str, str]
-    tables: dict[str, list[Result]]
 
 
 def measure(size: Size, peer_python: str | None) -> Iterator[Measured]:

@@ -49,6 +49,21 @@ class Result(NamedTuple):
         return {**self._asdict(), "ratio": self.ratio._asdict(), "verdict": self.verdict}
 
 
+class Measured(NamedTuple):
+    """
+    What was found on one database.
+
+    Attributes:
+        name: Of the database.
+        about: Its settings, and what it is measured beside.
+        tables: The rows by the headings, in microseconds for each event or saga.
+    """
+
+    name: str
+    about: Mapping[str, str]
+    tables: dict[str, list[Result]]
+
+
 def table(about: str, other: str, ratio: str, results: Sequence[Result]) -> str:
     """Write results one below the other."""
     lines = [f"{about:<38}{other:>14}{'ours µs':>12}{ratio:>12}{'quartiles':>16}{'bar':>8}"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from at_once import STEPS, WAYS, pieces
 from blocks import Spread, alternate, ratios
 from database import DATABASE, Database, new_database, servers, settings
 from peer import Peer
-from reporting import Result
+from reporting import Measured, Result
 from saga_ours import Order, OrderSaga
 
 import cqrs_core as cqrs
@@ -30,21 +30,6 @@ PEERS = {"python-cqrs": ("saga_python_cqrs_databases.py", None), "DBOS": ("saga_
 PEER_BARS = {("PostgreSQL", "alone"): 4.0, ("PostgreSQL", "at_once"): 45.0}
 TITLES = {"alone": "one after the other", "at_once": f"{WAYS['at_once']} at once"}
 OURS, PLAIN = "ours", "plain commits"
-
-
-class Measured(NamedTuple):
-    """
-    What was found on one database.
-
-    Attributes:
-        name: Of the database.
-        about: Its settings, and the versions of the peers.
-        tables: The rows by the headings, in microseconds a saga.
-    """
-
-    name: str
-    about: Mapping[str, str]
-    tables: dict[str, list[Result]]
 
 
 def measure(

@@ -25,7 +25,7 @@ from cqrs_core.resilience import RetryPolicy
 from cqrs_sqla import SqlAlchemyStorage
 
 PROGRAM = Path(__file__).with_name("relay_process.py")
-DEADLINE_S = 120.0
+DEADLINE_S = 90.0
 KEYS = 20
 SERVERS = ["asyncpg", "psycopg", "asyncmy"]
 

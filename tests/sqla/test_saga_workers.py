@@ -28,7 +28,7 @@ if sys.platform == "win32":
 
 IS_LONG = os.environ.get("SAGA_KILLS") == "long"
 KILLS, SAGAS = (100, 500) if IS_LONG else (10, 50)
-DEADLINE_S = 1200.0 if IS_LONG else 240.0  # of which most is taken by processes that start
+DEADLINE_S = 1200.0 if IS_LONG else 100.0  # of which most is taken by processes that start
 LIVE = [status for status in SagaStatus if status.is_live]
 
 

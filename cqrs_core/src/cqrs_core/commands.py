@@ -7,10 +7,11 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 T = TypeVar("T")
 
@@ -41,6 +42,43 @@ class Command(Generic[T]):
     add_arguments: Callable[[argparse.ArgumentParser], None]
     do: Callable[[T, argparse.Namespace], Awaitable[int]]
     check: Callable[[argparse.ArgumentParser, argparse.Namespace], None] = check_nothing
+
+
+def add_commands(
+    actions: Any,  # noqa: ANN401 - what add_subparsers() gives has no public name
+    commands: Iterable[Command[T]],
+    *,
+    add_target: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[Command[T], argparse.Namespace], int],
+) -> None:
+    """
+    Teach a command line several commands; what is parsed has an attribute ``do`` to be called with it.
+
+    Args:
+        actions: What ``ArgumentParser.add_subparsers`` gives.
+        commands: In the order of the help.
+        add_target: Tells a parser what all of them ask for, before what each does.
+        run: Opens what they look after, has one of them do its work, and answers the exit code.
+    """
+    for command in commands:
+        parser = actions.add_parser(command.name, help=command.help)
+        add_target(parser)
+        command.add_arguments(parser)
+        parser.set_defaults(do=partial(_check_and_run, parser, command, run))
+
+
+def _check_and_run(
+    parser: argparse.ArgumentParser,
+    command: Command[T],
+    run: Callable[[Command[T], argparse.Namespace], int],
+    options: argparse.Namespace,
+) -> int:
+    command.check(parser, options)
+    return run(command, options)
+
+
+def add_nothing(_parser: argparse.ArgumentParser) -> None:
+    """Ask for nothing more."""
 
 
 def count(text: str) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import aclosing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
-from cqrs_core.commands import Command, add_json, count
+from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count
 from cqrs_core.consumer.dead_letter_topic import DeadLetters, LetterSelection
 from cqrs_core.errors import CqrsError
 from cqrs_core.exit_codes import exit_code_of
@@ -48,23 +47,21 @@ def add_deadletter_commands(add_command: Callable[..., argparse.ArgumentParser])
     """
     parser = add_command("deadletters", help="look after the messages that a consumer has given up")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for command in _COMMANDS:
-        parser = actions.add_parser(command.name, help=command.help)
-        parser.add_argument("broker", metavar="BROKER_URL", help="as the App has it, such as kafka://localhost:9092")
-        parser.add_argument("dead_letter_topic", metavar="TOPIC", help="where they are, such as payments.shop.dead")
-        parser.add_argument("--id", help="only those of this id (ce_id)")
-        parser.add_argument("--position", help="only the one at this position of the dead-letter topic")
-        parser.add_argument("--key", help="only those of this key")
-        parser.add_argument("--topic", help="only those that came from this topic")
-        parser.add_argument("--group", help="only those that this group gave up")
-        command.add_arguments(parser)
-        add_json(parser)
-        parser.set_defaults(do=partial(_run, parser, command))
+    add_commands(actions, _COMMANDS, add_target=_add_target, run=_run)
 
 
-def _run(parser: argparse.ArgumentParser, command: Command[DeadLetters], options: argparse.Namespace) -> int:
-    command.check(parser, options)
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("broker", metavar="BROKER_URL", help="as the App has it, such as kafka://localhost:9092")
+    parser.add_argument("dead_letter_topic", metavar="TOPIC", help="where they are, such as payments.shop.dead")
+    parser.add_argument("--id", help="only those of this id (ce_id)")
+    parser.add_argument("--position", help="only the one at this position of the dead-letter topic")
+    parser.add_argument("--key", help="only those of this key")
+    parser.add_argument("--topic", help="only those that came from this topic")
+    parser.add_argument("--group", help="only those that this group gave up")
+    add_json(parser)
 
+
+def _run(command: Command[DeadLetters], options: argparse.Namespace) -> int:
     async def open_and_do() -> int:
         broker = open_backend("broker", options.broker)
         letters = DeadLetters(broker, options.dead_letter_topic)
@@ -82,10 +79,6 @@ def _run(parser: argparse.ArgumentParser, command: Command[DeadLetters], options
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, default=100, help="how many at most; 100 unless given")
-
-
-def _add_nothing(_parser: argparse.ArgumentParser) -> None:
-    """Ask for nothing more."""
 
 
 def _add_all(parser: argparse.ArgumentParser) -> None:
@@ -244,7 +237,7 @@ def _error(letter: DeadLetter) -> str:
 #: In the order of the help.
 _COMMANDS: tuple[Command[DeadLetters], ...] = (
     Command("list", "list the dead letters that were not sent back", _add_list, _list),
-    Command("show", "show one, with its headers and its body", _add_nothing, _show, _check_show),
+    Command("show", "show one, with its headers and its body", add_nothing, _show, _check_show),
     Command("replay", "send them back to where they came from", _add_replay, _replay, _check_choice),
     Command("discard", "forget them, for good", _add_all, _discard, _check_choice),
 )

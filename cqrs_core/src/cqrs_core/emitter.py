@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from cqrs_core.errors import EventCascadeTooDeep, EventHandlersFailed, InvalidOption, NoPublisher
+from cqrs_core.event_plans import EventPlans
 from cqrs_core.jobs import run_jobs, run_jobs_in_unit
-from cqrs_core.messages import Event, NotificationEvent
+from cqrs_core.messages import Event
 from cqrs_core.pipeline import middleware_problems
 from cqrs_core.reaction_map import ReactionMap
-from cqrs_core.reactions import Reaction, chain_of, one_after_the_other, put_off, put_out, put_out_too, refuse
+from cqrs_core.reactions import Reaction, chain_of
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.units import Units
 
@@ -87,17 +88,14 @@ class EventEmitter:
         self._guards = guards or Guards()
         self._units = units or Units(source)
         self._reactions = ReactionMap(is_polymorphic=is_polymorphic)
-        #: By class: what becomes of events that are emitted.
+        #: Made by :meth:`wire`: what becomes of events, by their class. The dicts are looked at first, for each event.
+        self._event_plans: EventPlans
         self._plans: dict[type, Plan] = {}
-        #: The same for those that arrive, which do not go out again; for notifications by the payload's class as well.
         self._arrival_plans: dict[Any, Plan] = {}
         #: For events that arrive: who acknowledges them has to know of every error, whatever the policy is.
         self._follow_up_arrival = partial(self._follow_up, is_arrival=True)
         self._needs_scope = False
         self._has_units = False
-        #: Handlers run as they come, if nothing is put around them. Not so if they may run side by side, or if the
-        #: first that fails ends the rest: then all wait for their turn.
-        self._is_plain = True
         self._resolve: Resolve
 
     @property
@@ -142,10 +140,7 @@ class EventEmitter:
 
     def _put_together(self) -> None:
         self._reactions.clear()
-        self._plans.clear()
-        self._arrival_plans.clear()
         self._has_units = self._units.are_used
-        self._is_plain = self._max_concurrent == 1 and not self._has_units
         for bound in self._event_map:
             guard = partial(self._guarded, bound) if bound.policies.are_used else None
             reaction = Reaction(bound.handler, (*self._middlewares, *bound.middlewares), guard)
@@ -155,6 +150,11 @@ class EventEmitter:
             self._source.maker(handler) is None for handler in self._event_map.handlers()
         )
         self._resolve = self._source.resolver()
+        # Handlers run as they come, if nothing is put around them. Not so if they may run side by side, or if the first
+        # that fails ends the rest: then all wait for their turn.
+        is_plain = self._max_concurrent == 1 and not self._has_units
+        plans = EventPlans(self._reactions, self._source, published=self._published, is_plain=is_plain)
+        self._event_plans, self._plans, self._arrival_plans = plans, plans.emitted, plans.arriving
 
     def _guarded(self, bound: EventBinding, attempt: Callable[[type], Handle]) -> Handle:
         """Put the policies of a binding around attempts with its handlers."""
@@ -195,7 +195,7 @@ class EventEmitter:
         if len(events) != 1:
             return self._emit_all(events, resolve, response)
         (event,) = events
-        plan = self._plans.get(type(event)) or self._plan(type(event))
+        plan = self._plans.get(type(event)) or self._event_plans.of_emitted(type(event))
         return plan(event, None, resolve, None, self._follow_up, response)  # type: ignore[return-value]  # None, then
 
     def deliver(self, event: Event, accepting: Accepting | None = None) -> Coroutine[Any, Any, None]:
@@ -212,7 +212,7 @@ class EventEmitter:
                 else was done; in a unit of work, everything was rolled back.
             InvalidOption: There is no storage, and so no inbox.
         """
-        plan = self._arrival_plans.get(type(event)) or self._plan_to_deliver(event)
+        plan = self._arrival_plans.get(type(event)) or self._event_plans.of_arriving(event)
         if self._has_units or accepting is not None:
             return self._deliver_once(plan, event, accepting)
         if self._needs_scope:
@@ -304,7 +304,7 @@ class EventEmitter:
     ) -> None:
         outcome: Outcome | None = None
         for event in events:
-            plan = self._plans.get(type(event)) or self._plan(type(event))
+            plan = self._plans.get(type(event)) or self._event_plans.of_emitted(type(event))
             outcome = await plan(event, None, resolve, outcome, None, None)
         if outcome is not None:
             await self._follow_up(outcome, resolve, response, is_arrival=is_arrival, keep=keep)
@@ -326,7 +326,7 @@ class EventEmitter:
             if not outcome.emitted:
                 break
             for event, cause in outcome.take_level():
-                plan = self._plans.get(type(event)) or self._plan(type(event))
+                plan = self._plans.get(type(event)) or self._event_plans.of_emitted(type(event))
                 await plan(event, cause, resolve, outcome, None, None)
             await self._run(outcome, resolve, unit, is_raising=is_raising)
         if outcome.emitted:
@@ -367,39 +367,6 @@ class EventEmitter:
                 await self._publisher.publish(event)
             except Exception as error:  # noqa: BLE001 - as in _run
                 outcome.errors.append(error)
-
-    def _plan(self, event_type: type[Event]) -> Plan:
-        """Put together, once, what becomes of an event that was emitted."""
-        if issubclass(event_type, NotificationEvent):
-            plan: Plan = put_out
-        elif event_type in self._published:
-            plan = put_out_too(self._plan_to_handle(event_type))
-        else:
-            plan = self._plan_to_handle(event_type)
-        self._plans[event_type] = plan
-        return plan
-
-    def _plan_to_handle(self, event_type: type) -> Plan:
-        if Event not in event_type.__mro__:
-            return refuse
-        return self._plan_for(self._reactions.of(event_type))
-
-    def _plan_to_deliver(self, event: Event) -> Plan:
-        """Put together, once, what becomes of an event that has arrived."""
-        event_type = type(event)
-        if not isinstance(event, NotificationEvent):
-            plan = self._plan_to_handle(event_type)
-            self._arrival_plans[event_type] = plan
-            return plan
-        key = (event_type, type(event.payload))
-        if key not in self._arrival_plans:
-            self._arrival_plans[key] = self._plan_for(self._reactions.of_notification(*key))
-        return self._arrival_plans[key]
-
-    def _plan_for(self, reactions: Sequence[Reaction]) -> Plan:
-        if self._is_plain and not any(reaction.middlewares or reaction.guard for reaction in reactions):
-            return one_after_the_other(reactions, [self._source.maker(reaction.handler) for reaction in reactions])
-        return put_off(reactions)
 
 
 async def _call_within(deadline: Deadline, handle: Handle, handler: type, event: Event) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.app_target import add_app_target, find_app
-from cqrs_core.commands import Command, add_json, count, duration
+from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count, duration
 from cqrs_core.errors import CqrsError, SagaNotFound
 from cqrs_core.exit_codes import exit_code_of
 from cqrs_core.saga.log import SagaStatus
@@ -48,15 +48,15 @@ def add_saga_commands(add_command: Callable[..., argparse.ArgumentParser]) -> No
     """
     sagas = add_command("sagas", help="look after sagas: those that wait for a person first of all")
     actions = sagas.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for command in SAGA_COMMANDS:
-        parser = actions.add_parser(command.name, help=command.help)
-        add_app_target(parser)
-        command.add_arguments(parser)
-        add_json(parser)
-        parser.set_defaults(do=partial(_on_sagas, command))
+    add_commands(actions, SAGA_COMMANDS, add_target=_add_target, run=_run)
 
 
-def _on_sagas(command: Command[SagaAdministration], options: argparse.Namespace) -> int:
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    add_app_target(parser)
+    add_json(parser)
+
+
+def _run(command: Command[SagaAdministration], options: argparse.Namespace) -> int:
     async def open_and_do() -> int:
         app = find_app(options.target)
         async with app.saga_administration() as administration:
@@ -85,10 +85,6 @@ def _fields(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON object, such as '{{\"amount\": 5}}'.")
     return found
-
-
-def _add_nothing(_: argparse.ArgumentParser) -> None:
-    """All that it needs is the App."""
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +181,7 @@ def _decision(
 
 #: In the order of the help.
 SAGA_COMMANDS: tuple[Command[SagaAdministration], ...] = (
-    Command("status", "tell how they do; 1 if one waits for a person", _add_nothing, _status),
+    Command("status", "tell how they do; 1 if one waits for a person", add_nothing, _status),
     Command("list", "list sagas, those that were written longest ago first", _add_list, _list),
     Command("show", "show one saga, with its context and its history", _add_id, _show),
     _decision("retry", "let a suspended saga go on in the direction that it had", _add_decision_with_context),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
+from cqrs_core.commands import add_commands
 from cqrs_core.connector_command import add_connector_arguments, write_connector_config
 from cqrs_core.errors import CqrsError, name_of
 from cqrs_core.exit_codes import exit_code_of
@@ -65,15 +65,10 @@ def add_storage_commands(add_command: Callable[..., argparse.ArgumentParser]) ->
     _add_storage(parser)
     add_connector_arguments(parser)
     parser.set_defaults(do=lambda options: _on_storage(options.storage, lambda s: _configure(s, options)))
-    for command in OUTBOX_COMMANDS:
-        parser = actions.add_parser(command.name, help=command.help)
-        _add_storage(parser)
-        command.add_arguments(parser)
-        parser.set_defaults(do=partial(_on_keeper, parser, command))
+    add_commands(actions, OUTBOX_COMMANDS, add_target=_add_storage, run=_on_keeper)
 
 
-def _on_keeper(parser: argparse.ArgumentParser, command: Command[OutboxKeeper], options: argparse.Namespace) -> int:
-    command.check(parser, options)
+def _on_keeper(command: Command[OutboxKeeper], options: argparse.Namespace) -> int:
     return _on_storage(options.storage, lambda storage: command.do(_outbox_keeper(storage), options))
 
 

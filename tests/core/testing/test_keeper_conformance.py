@@ -19,6 +19,7 @@ from cqrs_core.outbox import OutboxRecord, ParkedKey
 from cqrs_core.outbox_keeper import OutboxEntry, OutboxStatus, Selection
 from cqrs_core.testing.conformance import StorageConformance
 from cqrs_core.testing.conformance.storage.keeping import KeepingChecks
+from cqrs_core.testing.conformance.storage.looking import LookingChecks
 
 ALL = Selection()
 NEVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
@@ -459,7 +460,7 @@ def run(check: str, keeper: type[Right] | None, *, seconds: float = 30) -> None:
     getattr(given, check)("asyncio")
 
 
-CHECKS = sorted(name for name in vars(KeepingChecks) if name.startswith("test_"))
+CHECKS = sorted(name for name in {**vars(LookingChecks), **vars(KeepingChecks)} if name.startswith("test_"))
 
 
 @pytest.mark.parametrize(("keeper", "check"), FAULTS, ids=lambda value: getattr(value, "__name__", value))

@@ -18,6 +18,7 @@ from cqrs_core.memory import Deadlock, MemoryStorage
 from cqrs_core.testing.conformance import StorageConformance
 from cqrs_core.testing.conformance.storage.fetching import FetchingChecks
 from cqrs_core.testing.conformance.storage.keeping import KeepingChecks
+from cqrs_core.testing.conformance.storage.looking import LookingChecks
 from cqrs_core.testing.conformance.storage.postponing import PostponingChecks
 from cqrs_core.testing.conformance.storage.sharing import SharingChecks
 
@@ -981,7 +982,13 @@ def test_a_fault_fails_the_check_that_is_about_it(storage: type[Faulty], check: 
 
 def test_there_is_a_fault_for_every_check() -> None:
     """A check that nothing fails proves nothing; those of leases, and of a keeper, are in files of their own."""
-    others = {*dir(FetchingChecks), *dir(SharingChecks), *dir(PostponingChecks), *dir(KeepingChecks)}
+    others = {
+        *dir(FetchingChecks),
+        *dir(SharingChecks),
+        *dir(PostponingChecks),
+        *dir(LookingChecks),
+        *dir(KeepingChecks),
+    }
     checks = {name for name in dir(StorageConformance) if name.startswith("test_")}
 
     assert checks - others == {check for _, check in FAULTS}

@@ -14,8 +14,9 @@ from cqrs_core.saga.log import Branch
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.testing.exploring.backstage import open_backstages
 from cqrs_core.testing.exploring.ledger import SideId
+from cqrs_core.testing.exploring.play import transactional_sides
 from cqrs_core.testing.exploring.schedule import MODES, Exploration, ExplorationFailed, Played, Schedule
-from cqrs_core.testing.exploring.stage import Stage, transactional_sides
+from cqrs_core.testing.exploring.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence

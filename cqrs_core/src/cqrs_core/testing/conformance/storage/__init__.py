@@ -7,6 +7,7 @@ from cqrs_core.testing.conformance.storage.committing import CommittingChecks
 from cqrs_core.testing.conformance.storage.enqueuing import EnqueuingChecks
 from cqrs_core.testing.conformance.storage.fetching import FetchingChecks
 from cqrs_core.testing.conformance.storage.keeping import KeepingChecks
+from cqrs_core.testing.conformance.storage.looking import LookingChecks
 from cqrs_core.testing.conformance.storage.nesting import NestingChecks
 from cqrs_core.testing.conformance.storage.postponing import PostponingChecks
 from cqrs_core.testing.conformance.storage.racing import RacingChecks
@@ -23,6 +24,7 @@ class StorageConformance(
     FetchingChecks,
     SharingChecks,
     PostponingChecks,
+    LookingChecks,
     KeepingChecks,
     AcceptingChecks,
     RacingChecks,

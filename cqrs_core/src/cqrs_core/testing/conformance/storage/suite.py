@@ -14,6 +14,7 @@ from cqrs_core import envelope as names
 from cqrs_core.concurrency import Gate, open_task_group, sleep
 from cqrs_core.concurrency.loops import running_trio
 from cqrs_core.envelope import Envelope
+from cqrs_core.storage import outbox_keeper_of
 from cqrs_core.testing.conformance.running import as_test, run_on, within
 from cqrs_core.testing.conformance.suite import Suite
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from cqrs_core.outbox import OutboxRecord
+    from cqrs_core.outbox_keeper import OutboxKeeper
     from cqrs_core.storage import Storage
     from cqrs_core.unit_of_work import UnitOfWork
 
@@ -96,6 +98,13 @@ class StorageSuite(Suite):
             yield unit
         finally:
             await unit.close()
+
+    def keeper(self, storage: Storage) -> OutboxKeeper:
+        """Give what looks after the outbox, if there is anything that does."""
+        keeper = outbox_keeper_of(storage)
+        if keeper is None:
+            pytest.skip(f"{type(storage).__name__} has no outbox_keeper: `cqrs outbox` does not work with it.")
+        return keeper
 
     async def commit(self, storage: Storage, *, texts: Iterable[str] = (), envelopes: Sequence[Envelope] = ()) -> None:
         """Write *texts* and enqueue *envelopes* in one unit."""
