@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from cqrs_core.errors import StorageUnavailable
@@ -104,6 +105,25 @@ class SafeObserver:
             if not self._has_failed:
                 self._has_failed = True
                 logger.exception("The observer failed; what it raises from now on is not logged.")
+
+
+class ObservedCounts:
+    """
+    What a loop counts, and whoever is told if there is an observer: a consumer, a relay and a worker add their own.
+
+    Attributes:
+        counts: By name; told or not.
+    """
+
+    def __init__(self, observer: Observer | None, clock: Clock) -> None:
+        self.counts: Counter[str] = Counter()
+        self._observer = None if observer is None else SafeObserver(observer)
+        self._clock = clock
+
+    @property
+    def are_observed(self) -> bool:
+        """Whether anybody is told."""
+        return self._observer is not None
 
 
 async def keep_telling(

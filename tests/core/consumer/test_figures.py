@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cqrs_core as cqrs
 from cqrs_core.concurrency import Gate
 from cqrs_core.consumer import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from conftest import Desk
 
-    from cqrs_core.observer import Metric
 
-
-class Notebook:
-    """Writes everything down, by the name of the metric and what it is about."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, int] = defaultdict(int)
-        self.values: dict[str, list[float]] = defaultdict(list)
-        self.metrics: set[Metric] = set()
-
-    def add(self, metric: Metric, number: int, attributes: Mapping[str, str]) -> None:
-        self.totals[self._place(metric, attributes)] += number
-
-    def set(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
-        self.values[self._place(metric, attributes)].append(value)
-
-    def record(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
-        self.set(metric, value, attributes)
-
-    def _place(self, metric: Metric, attributes: Mapping[str, str]) -> str:
-        self.metrics.add(metric)
-        return " ".join([metric.name.removeprefix("cqrs.consumer."), *attributes.values()])
-
-
-async def test_an_observer_is_told_what_became_of_messages(desk: Desk) -> None:
+async def test_an_observer_is_told_what_became_of_messages(desk: Desk, notebook: Any) -> None:
     """By group and topic: the same numbers as in ``counts``, and how long each attempt took."""
-    notebook = Notebook()
     retries = cqrs.RetryPolicy(max_attempts=2, delay_s=1, jitter=0)
     shop, by_shop = desk.app(observer=notebook, retry=retries, retry_topic_delays_s=[30])
     bank, by_bank = desk.app("bank", observer=notebook, on_dead="park")
@@ -70,9 +42,8 @@ async def test_an_observer_is_told_what_became_of_messages(desk: Desk) -> None:
     assert notebook.metrics == set(METRICS)
 
 
-async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: Desk) -> None:
+async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: Desk, notebook: Any) -> None:
     """One attempt, however many messages."""
-    notebook = Notebook()
     app, book = desk.app(observer=notebook, in_batches=True)
     take = book.take
 
@@ -93,7 +64,7 @@ async def test_attempts_of_batches_are_timed_and_their_messages_counted(desk: De
     assert [2.5] == notebook.values["attempt shop payments"]
 
 
-async def test_what_becomes_of_a_message_that_failed_is_no_part_of_the_attempt(desk: Desk) -> None:
+async def test_what_becomes_of_a_message_that_failed_is_no_part_of_the_attempt(desk: Desk, notebook: Any) -> None:
     """To send it to the dead letters may take long; that says nothing about the handler."""
 
     class Slow(cqrs.MemoryBroker):
@@ -102,7 +73,6 @@ async def test_what_becomes_of_a_message_that_failed_is_no_part_of_the_attempt(d
                 await desk.clock.sleep(5.0)
             await super().send(envelope)
 
-    notebook = Notebook()
     desk.broker = Slow()
     app, book = desk.app(observer=notebook, retry=cqrs.RetryPolicy(max_attempts=1))
     book.fails = {"a": [ValueError("a")]}
@@ -118,9 +88,8 @@ async def _nothing(_: object) -> None:
     """For subscriptions to which it is all the same."""
 
 
-async def test_gauges_are_told_every_quarter_of_a_minute(desk: Desk) -> None:
+async def test_gauges_are_told_every_quarter_of_a_minute(desk: Desk, notebook: Any) -> None:
     """Of a partition that has gone to another member, nothing is left here."""
-    notebook = Notebook()
     desk.broker = cqrs.MemoryBroker(partitions=2)
     await desk.broker.start()
     app, book = desk.app(observer=notebook)
@@ -150,7 +119,7 @@ async def test_gauges_are_told_every_quarter_of_a_minute(desk: Desk) -> None:
     await desk.broker.stop()
 
 
-async def _leave_one(desk: Desk, app: cqrs.App, other: cqrs.App, notebook: Notebook) -> list[str]:
+async def _leave_one(desk: Desk, app: cqrs.App, other: cqrs.App, notebook: Any) -> list[str]:
     """Let another member take one of the two partitions, and give those of which the first is told no more."""
     lengths = {place: len(values) for place, values in notebook.values.items() if place.startswith("lag")}
     async with other.running():

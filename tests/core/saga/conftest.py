@@ -107,3 +107,13 @@ class Story:
 @pytest.fixture
 def story() -> Story:
     return Story()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def storage(clock: VirtualClock) -> cqrs.MemorySagaStorage:
+    return cqrs.MemorySagaStorage(clock=clock)

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 import cqrs_core as cqrs
 from cqrs_core import errors
-from cqrs_core.observer import Metric
 from cqrs_core.saga.figures import METRICS
 from cqrs_core.saga.plan import StepKind
 from cqrs_core.testing import VirtualClock
 
 
-class Notebook:
-    """Writes everything down, by the name of the metric and the saga that it is about."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, int] = defaultdict(int)
-        self.values: dict[str, list[float]] = defaultdict(list)
-        self.metrics: set[Metric] = set()
-
-    def add(self, metric: Metric, number: int, attributes: Mapping[str, str]) -> None:
-        self.metrics.add(metric)
-        self.totals[" ".join([metric.name.removeprefix("cqrs.sagas."), *attributes.values()])] += number
-
-    def set(self, metric: Metric, value: float, attributes: Mapping[str, str]) -> None:
-        self.metrics.add(metric)
-        self.values[" ".join([metric.name.removeprefix("cqrs.sagas."), *attributes.values()])].append(value)
-
-    def record(self, *_: object) -> None:
-        raise NotImplementedError
-
-
-def app_of(story: Any, clock: VirtualClock, notebook: Notebook | None) -> cqrs.App:
+def app_of(story: Any, clock: VirtualClock, notebook: Any) -> cqrs.App:
     app = cqrs.App("shop", storage=cqrs.MemoryStorage(clock=clock), observer=notebook, clock=clock)
     pivot = story.step("P", kind=StepKind.PIVOT)
     app.sagas.bind(story.Order, story.saga("A", pivot, story.step("R", kind=StepKind.RETRIABLE)))
     return app
 
 
-async def test_an_observer_is_told_what_became_of_sagas(story: Any) -> None:
+async def test_an_observer_is_told_what_became_of_sagas(story: Any, notebook: Any) -> None:
     """Each claim and each end by the name of the saga; how all of them do, every 15 seconds."""
-    clock, notebook = VirtualClock(), Notebook()
+    clock = VirtualClock()
     app = app_of(story, clock, notebook)
     story.failures |= {"act A": [None, ValueError("no")], "act P": [None, TimeoutError()]}
     async with app.running(only=["sagas"]):
@@ -67,9 +44,9 @@ async def test_an_observer_is_told_what_became_of_sagas(story: Any) -> None:
     assert {metric.name for metric in METRICS} - {"cqrs.sagas.left"} == {metric.name for metric in notebook.metrics}
 
 
-async def test_what_nobody_claims_grows_older(story: Any) -> None:
+async def test_what_nobody_claims_grows_older(story: Any, notebook: Any) -> None:
     """Here, a saga whose name this worker does not know."""
-    clock, notebook = VirtualClock(), Notebook()
+    clock = VirtualClock()
     storage = cqrs.MemoryStorage(clock=clock)
     app = cqrs.App("shop", storage=storage, observer=notebook, clock=clock)
     app.sagas.bind(story.Order, story.saga("A", name="Known"))
@@ -85,9 +62,9 @@ async def test_what_nobody_claims_grows_older(story: Any) -> None:
     assert 15.0 == notebook.values["oldest_due"][-1]
 
 
-async def test_sagas_that_cannot_be_looked_at_are_driven_all_the_same(story: Any) -> None:
+async def test_sagas_that_cannot_be_looked_at_are_driven_all_the_same(story: Any, notebook: Any) -> None:
     """To observe must do no harm."""
-    clock, notebook = VirtualClock(), Notebook()
+    clock = VirtualClock()
     storage = cqrs.MemoryStorage(clock=clock)
     app = cqrs.App("shop", storage=storage, observer=notebook, clock=clock)
     app.sagas.bind(story.Order, story.saga("A"))

@@ -10,7 +10,6 @@ import pytest
 import cqrs_core as cqrs
 from cqrs_core.concurrency import Gate, sleep
 from cqrs_core.saga.log import SagaStatus
-from cqrs_core.testing import VirtualClock
 
 from .test_worker import ended, mediator_of, running
 
@@ -34,16 +33,6 @@ class Process:
     def die(self) -> None:
         self.is_dead = True
         raise Died
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def storage(clock: VirtualClock) -> cqrs.MemorySagaStorage:
-    return cqrs.MemorySagaStorage(clock=clock)
 
 
 def dying(story: Any, guilty: str, processes: list[Process]) -> Any:

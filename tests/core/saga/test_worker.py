@@ -14,17 +14,6 @@ from cqrs_core import errors
 from cqrs_core.bootstrap import bootstrap_sagas
 from cqrs_core.concurrency import Gate, open_task_group, sleep
 from cqrs_core.saga.log import SagaStatus
-from cqrs_core.testing import VirtualClock
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def storage(clock: VirtualClock) -> cqrs.MemorySagaStorage:
-    return cqrs.MemorySagaStorage(clock=clock)
 
 
 def mediator_of(story: Any, saga: Any, storage: Any, clock: Any, **options: Any) -> cqrs.SagaMediator:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from cqrs_core.observer import Metric, SafeObserver
+from cqrs_core.observer import Metric, ObservedCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +38,7 @@ METRICS = (*COUNTERS.values(), ATTEMPT, LAG, RECEIVED, IN_FLIGHT)
 _EVERY_S = 15.0
 
 
-class Figures:
+class Figures(ObservedCounts):
     """
     The figures of one consumer.
 
@@ -48,15 +47,8 @@ class Figures:
     """
 
     def __init__(self, group: str, observer: Observer | None, clock: Clock) -> None:
-        self.counts: Counter[str] = Counter()
+        super().__init__(observer, clock)
         self._group = group
-        self._observer = None if observer is None else SafeObserver(observer)
-        self._clock = clock
-
-    @property
-    def are_observed(self) -> bool:
-        """Whether anybody is told."""
-        return self._observer is not None
 
     def count(self, name: str, topic: str, number: int = 1) -> None:
         """Count so many messages of *topic*, or attempts at them."""

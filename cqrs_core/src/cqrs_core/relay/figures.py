@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cqrs_core.observer import Metric, SafeObserver, keep_telling
+from cqrs_core.observer import Metric, ObservedCounts, keep_telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cqrs_core.clock import Clock
-    from cqrs_core.observer import Observer
     from cqrs_core.outbox import OutboxRecord
     from cqrs_core.outbox_keeper import OutboxKeeper, OutboxStatus
 
@@ -65,23 +63,13 @@ METRICS = (
 )
 
 
-class Figures:
+class Figures(ObservedCounts):
     """
     The figures of one relay.
 
     Attributes:
         counts: As :attr:`cqrs_core.relay.OutboxRelay.counts` has them.
     """
-
-    def __init__(self, observer: Observer | None, clock: Clock) -> None:
-        self.counts: Counter[str] = Counter()
-        self._observer = None if observer is None else SafeObserver(observer)
-        self._clock = clock
-
-    @property
-    def are_observed(self) -> bool:
-        """Whether anybody is told."""
-        return self._observer is not None
 
     def read(self, took_s: float, late: int) -> None:
         """A batch was read, with *late* messages that were committed after others behind them."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from cqrs_core.observer import Metric, SafeObserver, keep_telling
+from cqrs_core.observer import Metric, ObservedCounts, keep_telling
 
 if TYPE_CHECKING:
-    from cqrs_core.clock import Clock
-    from cqrs_core.observer import Observer
     from cqrs_core.saga.storage import SagaFigures, SagaKeeper
 
 _SAGAS = "{saga}"
@@ -40,23 +37,13 @@ METRICS = (*COUNTERS.values(), WAITING, LIVE, OLDEST_DUE, MOST_CLAIMS)
 _EVERY_S = 15.0
 
 
-class WorkerFigures:
+class WorkerFigures(ObservedCounts):
     """
     The figures of one worker.
 
     Attributes:
         counts: As :attr:`cqrs_core.saga.worker.SagaRecoveryWorker.counts` has them.
     """
-
-    def __init__(self, observer: Observer | None, clock: Clock) -> None:
-        self.counts: Counter[str] = Counter()
-        self._observer = None if observer is None else SafeObserver(observer)
-        self._clock = clock
-
-    @property
-    def are_observed(self) -> bool:
-        """Whether anybody is told."""
-        return self._observer is not None
 
     def count(self, name: str, saga: str) -> None:
         """Count something about a saga of that name."""
