@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import cqrs_core as cqrs
+from cqrs_core import errors
 from cqrs_core.concurrency import Gate, sleep
 from cqrs_core.saga.log import SagaStatus
 
@@ -110,8 +111,8 @@ async def test_nothing_else_is_at_work_beside_a_suspect(story: Any, storage: Any
     assert ["act A"] * 3 == [event for event in story.events if event == "act A"]
 
 
-async def test_a_suspect_that_waits_is_held_by_nobody(story: Any, storage: Any, clock: Any) -> None:
-    """What ends the process before its turn is not counted against it; nor is it begun when the worker stops."""
+async def test_the_claim_of_a_suspect_that_waits_is_not_counted(story: Any, storage: Any, clock: Any) -> None:
+    """What ends the process before its turn is none of its doing; nor is it begun when the worker stops."""
     mediator = mediator_of(story, story.saga("A"), storage, clock)
     is_acting, may_end = Gate(), Gate()
 
@@ -128,11 +129,13 @@ async def test_a_suspect_that_waits_is_held_by_nobody(story: Any, storage: Any, 
         waiting = await storage.load(suspect)
         stopping.open()
         may_end.open()
+    left = await storage.load(suspect)
 
-    assert (4, 4, None) == (waiting.claims, waiting.attempt, waiting.owner)
-    assert waiting.wake_at <= clock.now()
+    assert (4, 4, True) == (waiting.claims, waiting.attempt, waiting.owner is not None)
+    assert waiting.wake_at > clock.now()
     assert SagaStatus.COMPLETED is (await storage.load(other)).status
-    assert waiting == await storage.load(suspect)
+    assert (4, 4, None) == (left.claims, left.attempt, left.owner)
+    assert left.wake_at <= clock.now()
     assert {"claimed": 2, "completed": 1, "left": 1} == dict(worker.counts)
 
 
@@ -179,3 +182,70 @@ async def test_the_first_claim_of_a_saga_is_never_the_last(story: Any, storage: 
 
     assert "it was claimed 2 times without a step getting done: as a rule" in error
     assert ["act A", "act A"] == story.events
+
+
+async def test_a_suspect_that_waits_is_kept_and_stops_nobody_else(story: Any, storage: Any, clock: Any) -> None:
+    """The worker that has it claims nothing more; another takes what is new, and not the suspect."""
+    first, second = (mediator_of(story, story.saga("A"), storage, clock) for _ in range(2))
+    may_end, others = Gate(), []
+
+    async def act() -> None:
+        if len(story.events) == 1:
+            await may_end.wait()
+
+    story.on["act A"] = act
+    (suspect,) = await started(first, story, storage, 4, "suspect")
+    long = await first.start(story.Order("long"))
+    async with running(first.worker()):
+        await story.until(lambda: story.events == ["act A"])
+        others.append(await second.start(story.Order("new")))
+        async with running(second.worker()):
+            await story.until(ended(storage, others[0]))
+            await clock.advance(61.0)  # two leases: both are renewed
+            waiting = await storage.load(suspect)
+        may_end.open()
+        for saga_id in (long, suspect):
+            await story.until(ended(storage, saga_id))
+
+    assert (4, True) == (waiting.claims, waiting.owner is not None)
+    assert ["act A"] * 3 == story.events
+
+
+async def test_a_storage_that_is_down_when_a_suspect_is_found_is_not_held_against_it(
+    story: Any, storage: Any, clock: Any
+) -> None:
+    """It is asked again for as long as the saga is ours."""
+    mediator = mediator_of(story, story.saga("A"), storage, clock)
+    (suspect,) = await started(mediator, story, storage, 4, "suspect")
+    write, failures = storage.write, [errors.StorageUnavailable("The storage", "it is down.")] * 2
+
+    async def fail(what: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await write(what, **named)
+
+    storage.write = fail
+    worker = mediator.worker()
+    async with running(worker):
+        for _ in range(20):  # far more than two pauses
+            await clock.until_asleep()
+            await clock.advance(0.1)
+
+    assert [] == failures
+    assert SagaStatus.COMPLETED is (await storage.load(suspect)).status
+    assert ["act A"] == story.events
+    assert {"claimed": 1, "completed": 1} == dict(worker.counts)
+
+
+async def test_what_is_suspended_when_it_is_claimed_is_counted_as_that(story: Any, storage: Any, clock: Any) -> None:
+    """Beside what is left to others for a while."""
+    mediator = mediator_of(story, story.saga("A"), storage, clock)
+    (often,) = await started(mediator, story, storage, 5, "often")
+    (misfit,) = await started(mediator, story, storage, 1, "misfit")
+    storage._going[misfit].context = b"{}x"  # noqa: SLF001 - as nobody writes it
+    worker = mediator.worker()
+    async with running(worker):
+        await story.until(ended(storage, often))
+        await story.until(lambda: worker.counts["left"] == 1)
+
+    assert {"claimed": 2, "suspended": 1, "left": 1} == dict(worker.counts)

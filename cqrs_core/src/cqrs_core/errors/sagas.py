@@ -172,11 +172,13 @@ class SagaUnrunnable(CqrsError, RuntimeError):
     Attributes:
         saga_id: Which saga.
         reason: Why.
+        is_suspended: Whether it waits for a person now; or it was left to others.
     """
 
     def __init__(self, saga_id: uuid.UUID, reason: str) -> None:
         self.saga_id = saga_id
         self.reason = reason
+        self.is_suspended = False
         super().__init__(f"The saga {saga_id} cannot be run here: {reason}")
 
 

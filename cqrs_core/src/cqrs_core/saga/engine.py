@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_ERROR = "see its history."
+_NOT_LET_GO = "A saga could not be let go; it becomes due when its lease runs out."
 #: What cannot be run here is left to others for a while, who may have the version that can.
 _POSTPONED = RetryPolicy(delay_s=5.0, backoff=3.0, max_delay_s=300.0)
 _RUNNING = Standing(SagaStatus.RUNNING, 0, Branch.PRIMARY, 1)
@@ -169,10 +170,16 @@ class SagaEngine:
             self.heartbeat.let_go(run.lease)
         raise_outcome(run)
 
-    async def leave(self, run: Run) -> None:
-        """Leave *run*, of which nothing was begun here, to whoever claims it next."""
+    async def leave(self, run: Run, *, is_held_back: bool = False) -> None:
+        """
+        Leave *run*, of which nothing was begun here, to whoever claims it next; the claim is not counted.
+
+        Args:
+            is_held_back: Whether it is written so already, as :meth:`Recovery.hold_back` does.
+        """
         self.heartbeat.let_go(run.lease)
-        await run_shielded(lambda: self._release(run))
+        standing, claims = (run.standing, run.claims) if is_held_back else (run.left(), max(run.claims - 1, 0))
+        await run_shielded(lambda: self._let_others_have(run, standing, claims))
 
     async def give_up(
         self, run: Run, standing: Standing, step_id: str, reason: str, *, is_patient: bool = True
@@ -224,19 +231,25 @@ class SagaEngine:
     async def _release(self, run: Run) -> None:
         try:
             await self.journal.was_written(run)  # it may have been cancelled while it waited for the answer
-            if not run.standing.status.is_live:
-                return
-            claims = run.claims if run.is_begun else max(run.claims - 1, 0)  # then this one does not count
-            await self.journal.release(run, run.left(), claims=claims)
         except CqrsError:
-            logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
+            logger.warning(_NOT_LET_GO, exc_info=True)
+            return
+        if run.standing.status.is_live:
+            claims = run.claims if run.is_begun else max(run.claims - 1, 0)  # then this one does not count
+            await self._let_others_have(run, run.left(), claims)
+
+    async def _let_others_have(self, run: Run, standing: Standing, claims: int) -> None:
+        try:
+            await self.journal.release(run, standing, claims=claims)
+        except CqrsError:
+            logger.warning(_NOT_LET_GO, exc_info=True)
 
     async def _put_off(self, run: Run, reason: str) -> None:
         standing = run.left()
         try:
             await self.give_up(run, standing, run.saga.definition.step_at_work(standing), reason)
         except CqrsError:
-            logger.warning("A saga could not be let go; it becomes due when its lease runs out.", exc_info=True)
+            logger.warning(_NOT_LET_GO, exc_info=True)
 
     async def _undo(self, run: Run) -> None:
         try:

@@ -223,6 +223,20 @@ class Journal:
         self.settle(run)
         return True
 
+    async def recount(self, run: Run, standing: Standing, *, step_id: str, claims: int) -> None:
+        """
+        Keep *run*, which stands there, with so many of its claims counted.
+
+        Raises:
+            SagaFenced: As for :meth:`note`; so is ``SagaStorageUnavailable``.
+        """
+        lease_s, now = self._heartbeat.lease_s, self._clock.monotonic()
+        write = SagaWrite(run.id, run.lease.fence, run.version, standing, step_id, claims, wake_in_s=lease_s)
+        run.asked = write, run.done, now
+        await self._answer(run, lambda: self._storage.write(write))
+        self.settle(run)
+        run.lease.extend(now, lease_s)
+
     async def release(
         self,
         run: Run,

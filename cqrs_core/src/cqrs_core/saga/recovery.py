@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _FIRST_CLAIMED = 2
 #: A saga that kills its workers must not do so for ever.
 _OFTEN = "it was claimed {} times without a step getting done{}: as a rule, the step {!r} ends its process."
-_ALONE = ", and a worker has nothing else at work beside one that was claimed {} times"
+_ALONE = ", and workers have nothing else at work beside one that was claimed {} times"
 
 
 class Recovery:
@@ -111,21 +111,56 @@ class Recovery:
         Raises:
             SagaUnrunnable: It cannot be run here; it was let go for others, and if that was often enough, suspended.
         """
+        run = self._run_of(saga, record, asked_at)
+        await self._check(run, record)
+        self._engine.heartbeat.hold(run.lease)
+        return run
+
+    async def hold_back(self, saga: RunnableSaga, record: SagaRecord, asked_at: float) -> Run:
+        """
+        Keep a saga that was claimed, until it is its turn: what ends this process before is not counted against it.
+
+        Raises:
+            SagaFenced: It is another's by now.
+            SagaStorageUnavailable: That could not be made durable for as long as it was ours.
+        """
+        run = self._run_of(saga, record, asked_at)
+        await self._engine.journal.recount(run, run.left(), step_id=record.step_id, claims=record.claims - 1)
+        self._engine.heartbeat.hold(run.lease)
+        return run
+
+    async def resume_held(self, run: Run, record: SagaRecord) -> Run:
+        """
+        Make a saga that was held back ready to be driven, which is counted now.
+
+        Raises:
+            SagaUnrunnable: As for :meth:`resume`.
+            SagaFenced: As for :meth:`hold_back`; so is ``SagaStorageUnavailable``.
+        """
+        standing = follow(run.standing, Happened.CLAIMED, run.saga.kinds)
+        await self._engine.journal.recount(run, standing, step_id=record.step_id, claims=record.claims)
+        await self._check(run, record)
+        return run
+
+    def _run_of(self, saga: RunnableSaga, record: SagaRecord, asked_at: float) -> Run:
         lease = Lease(record.id, record.fence, asked_at, self._engine.heartbeat.lease_s)
         run = Run(record.id, saga, lease, record.version, record.standing, None, record.context)
         run.claims = record.claims
         run.error = record.error
+        return run
+
+    async def _check(self, run: Run, record: SagaRecord) -> None:
+        """Let *run* be driven, or leave it to others."""
         try:
             if record.claims > self._max_claims:
                 alone = _ALONE.format(self._max_claims) if self._max_claims > 1 else ""
                 raise SagaUnrunnable(record.id, _OFTEN.format(record.claims, alone, record.step_id))
             await self._fit(run, record)
         except SagaUnrunnable as error:
-            standing = follow(record.standing, Happened.LEFT, saga.kinds)
+            standing = run.left()
             await self._engine.give_up(run, standing, record.step_id, error.reason, is_patient=self._is_patient)
+            error.is_suspended = run.standing.status is SagaStatus.SUSPENDED
             raise
-        self._engine.heartbeat.hold(lease)
-        return run
 
     async def _fit(self, run: Run, record: SagaRecord) -> None:
         """Fill *run* from what is stored, or say why this program cannot go on with it."""

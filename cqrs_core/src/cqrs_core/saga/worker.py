@@ -19,7 +19,6 @@ from cqrs_core.saga.recovery import Recovery
 from cqrs_core.saga.storage import SagaClaim, missing_keeper_methods
 
 if TYPE_CHECKING:
-    import uuid
     from collections import Counter
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -34,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: How often to look for sagas that nobody here can run: they have waited for long already.
 _ORPHANS_EVERY_S = 60.0
+_LEFT = "A saga that was claimed is left until its lease runs out: %s"
 
 
 class SagaRecoveryWorker:
@@ -66,9 +66,9 @@ class SagaRecoveryWorker:
         self._bell = bell or Bell()
         self._recovery = Recovery(engine)
         self._driven = 0
-        #: May end the process, so that nothing else is to be at work when they are driven. They are not held meanwhile:
-        #: what ends it before their turn has come is not counted against them.
-        self._suspects: deque[uuid.UUID] = deque()
+        #: May end the process: nothing else is to be at work when they are driven. They are held back: what ends
+        #: it before their turn has come is not counted against them, and other workers go on.
+        self._suspects: deque[tuple[Run, SagaRecord]] = deque()
         self._orphans_at = -math.inf
         longest = 1.2 * self._options.poll_s
         # A fifth more or less: workers that were started together do not come together for ever.
@@ -101,6 +101,7 @@ class SagaRecoveryWorker:
                 tasks.cancel()
         finally:
             self._engine.has_worker = False
+            await self._leave_suspects()
 
     async def run_once(self) -> int:
         """
@@ -116,7 +117,7 @@ class SagaRecoveryWorker:
         while records := await self._claim(1):
             driven += len(records)
             for record, asked_at in records:
-                await self._drive(record, asked_at, None)
+                await self._take_on(record, asked_at, None)
         return driven
 
     async def _work(self, stopping: Gate, tasks: TaskGroup) -> None:
@@ -130,7 +131,7 @@ class SagaRecoveryWorker:
                 # What is claimed is begun before anything else may fail: nobody else can take it.
                 if left:
                     left -= await self._start(await self._claim_overdue(), stopping, tasks)
-                if left:
+                if left and not self._suspects:
                     left -= await self._start(await self._claim(left), stopping, tasks)
             except StorageUnavailable as error:
                 failures += 1
@@ -147,7 +148,7 @@ class SagaRecoveryWorker:
         # First, and then begin: each of the others may end the process, and these would be counted.
         for record, asked_at in claimed:
             if self._is_suspect(record):
-                await self._put_back(record, asked_at)
+                await self._hold_back(record, asked_at)
         for record, asked_at in claimed:
             if not self._is_suspect(record):
                 self._driven += 1
@@ -156,29 +157,43 @@ class SagaRecoveryWorker:
 
     def _is_suspect(self, record: SagaRecord) -> bool:
         """Tell whether it was claimed so often without getting on that it may be what ends the processes."""
-        return record.claims >= max(self._options.max_claims, 2)  # a first claim says nothing against it
+        # A first claim says nothing against it; and what is beyond the limit is suspended at once.
+        return max(self._options.max_claims, 2) == record.claims
 
-    async def _put_back(self, record: SagaRecord, asked_at: float) -> None:
-        """Leave a suspect as it was, for its turn."""
-        run = await self._resume(record, asked_at)
-        if run is not None:
-            await self._leave(run, record)
-            self._suspects.append(record.id)
+    async def _hold_back(self, record: SagaRecord, asked_at: float) -> None:
+        """Keep a suspect until its turn."""
+        try:
+            run = await self._recovery.hold_back(self._sagas[record.name], record, asked_at)
+        except (SagaFenced, StorageUnavailable) as error:
+            logger.warning(_LEFT, error)
+        else:
+            self._suspects.append((run, record))
 
     async def _drive_suspect(self, stopping: Gate) -> None:
         """Drive the next suspect, until a step of it is done, if nothing else is at work; or wait for that."""
         if self._driven:
             await self._bell.wait(self._options.poll_s, self._engine.clock)
             return
-        for record, asked_at in await self._claim(1, self._suspects.popleft()):  # unless another worker was faster
-            self._driven += 1
-            await self._drive_and_count(record, asked_at, stopping, is_alone=True)
+        run, record = self._suspects.popleft()
+        try:
+            if await self._resumed(record, self._recovery.resume_held(run, record)):
+                await self._drive(run, record, stopping, is_alone=True)
+        finally:
+            self._engine.heartbeat.let_go(run.lease)
 
-    async def _claim(self, limit: int, saga_id: uuid.UUID | None = None) -> list[tuple[SagaRecord, float]]:
+    async def _leave_suspects(self) -> None:
+        held, self._suspects = self._suspects, deque()
+        for run, _ in held:
+            self._engine.heartbeat.let_go(run.lease)  # of all, whatever becomes of the first
+        for run, record in held:
+            await self._engine.leave(run, is_held_back=True)
+            self._figures.count("left", record.name)
+
+    async def _claim(self, limit: int) -> list[tuple[SagaRecord, float]]:
         engine = self._engine
         asked_at = engine.clock.monotonic()
         claimed = await engine.storage.claim(
-            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas), saga_id)
+            SagaClaim(engine.new_owner(), engine.heartbeat.lease_s, limit, list(self._sagas))
         )
         for record in claimed:
             self._figures.count("claimed", record.name)
@@ -211,37 +226,32 @@ class SagaRecoveryWorker:
         else:
             self._figures.count("suspended", record.name)
 
-    async def _drive_and_count(
-        self, record: SagaRecord, asked_at: float, stopping: Gate, *, is_alone: bool = False
-    ) -> None:
+    async def _drive_and_count(self, record: SagaRecord, asked_at: float, stopping: Gate) -> None:
         try:
-            await self._drive(record, asked_at, stopping, is_alone=is_alone)
+            await self._take_on(record, asked_at, stopping)
         finally:
             self._driven -= 1
             self._bell.ring()  # there is room for another
 
-    async def _resume(self, record: SagaRecord, asked_at: float) -> Run | None:
-        """Make a saga that was claimed ready to be driven, if it can be."""
+    async def _take_on(self, record: SagaRecord, asked_at: float, stopping: Gate | None) -> None:
+        run = await self._resumed(record, self._recovery.resume(self._sagas[record.name], record, asked_at))
+        if run is not None:
+            await self._drive(run, record, stopping)
+
+    async def _resumed(self, record: SagaRecord, resuming: Awaitable[Run]) -> Run | None:
+        """Wait until a saga that was claimed is ready to be driven, if it can be."""
         try:
-            return await self._recovery.resume(self._sagas[record.name], record, asked_at)
-        except SagaUnrunnable:
-            self._figures.count("left", record.name)  # said already
+            return await resuming
+        except SagaUnrunnable as error:
+            self._figures.count("suspended" if error.is_suspended else "left", record.name)  # said already
         except (SagaFenced, StorageUnavailable) as error:
-            logger.warning("A saga that was claimed is left until its lease runs out: %s", error)
+            logger.warning(_LEFT, error)
         return None
 
-    async def _leave(self, run: Run, record: SagaRecord) -> None:
-        await self._engine.leave(run)
-        self._figures.count("left", record.name)
-
-    async def _drive(
-        self, record: SagaRecord, asked_at: float, stopping: Gate | None, *, is_alone: bool = False
-    ) -> None:
-        run = await self._resume(record, asked_at)
-        if run is None:
-            return
+    async def _drive(self, run: Run, record: SagaRecord, stopping: Gate | None, *, is_alone: bool = False) -> None:
         if stopping is not None and stopping.is_open:
-            await self._leave(run, record)
+            await self._engine.leave(run)
+            self._figures.count("left", record.name)
             return
         try:
             async with aclosing(self._engine.stream(_giving(run))) as results:
