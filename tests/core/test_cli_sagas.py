@@ -276,3 +276,14 @@ def test_sagas_in_the_memory_of_another_process_are_not_looked_for(shop: Shop, r
     code, text = run("list")
     assert 1 == code
     assert "SagasInMemory: The sagas of shop are in the memory of the process that runs them." in text
+
+
+def test_a_function_that_makes_the_app_may_run_a_loop(shop: Shop, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for ``cqrs run``: it is called before one runs."""
+
+    async def look_around() -> cqrs.App:
+        return shop.app
+
+    monkeypatch.setattr("cqrs_core.saga_commands.find_app", lambda _: asyncio.run(look_around()))
+
+    assert 1 == run("status")[0]

@@ -295,7 +295,8 @@ class App:
 
     def send(self, request: Request[R]) -> Coroutine[Any, Any, R]:
         """Send *request* to its handler, as :meth:`RequestMediator.send` does; outside the block, ``AppNotStarted``."""
-        self._parts.check_started()
+        if not self._parts.is_started:
+            self._parts.check_started()
         return self._parts.requests.send(request)
 
     def stream(self, request: Request[R]) -> AsyncGenerator[R, None]:
@@ -331,11 +332,14 @@ class App:
         """
         Look after the sagas of this App, inside its block or outside; outside, only its storage is started.
 
+        Outside, one may at a time, and meanwhile the App cannot be started: a storage is started once.
+
         Raises:
             WiringError: With everything that is wrong with handlers, sagas and storage.
             InvalidOption: The storage keeps sagas, and does not let anybody look after them.
             StorageUnavailable: It cannot be reached.
-            AppStarted: The App is starting just now.
+            StorageUnusable: Something is missing in the storage, such as a table.
+            AppStarted: The App is starting just now, or somebody looks after its sagas outside of its block.
         """
         from cqrs_core.saga.administration import SagaAdministration  # noqa: PLC0415 - only who does pays for it
 

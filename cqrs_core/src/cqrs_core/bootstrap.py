@@ -8,7 +8,7 @@ program with several mediators, and for what it shares between them, see :class:
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cqrs_core.broker import Publisher, missing_methods
 from cqrs_core.concurrency import Once
@@ -81,11 +81,11 @@ def bootstrap(
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
     guards = Guards(open_breaker=open_breaker)
-    emitter = _emitter(
+    emitter = EventEmitter(
+        _filled(EventMap(), domain_events_mapper),
         source,
-        domain_events_mapper,
-        message_broker,
-        event_middlewares,
+        publisher=_publisher(message_broker),
+        middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         on_error=event_errors,
@@ -123,11 +123,11 @@ def bootstrap_streaming(
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
     guards = Guards(open_breaker=open_breaker)
-    emitter = _emitter(
+    emitter = EventEmitter(
+        _filled(EventMap(), domain_events_mapper),
         source,
-        domain_events_mapper,
-        message_broker,
-        event_middlewares,
+        publisher=_publisher(message_broker),
+        middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         on_error=event_errors,
@@ -169,11 +169,11 @@ def bootstrap_events(
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
     guards = Guards(open_breaker=open_breaker)
-    emitter = _emitter(
+    emitter = EventEmitter(
+        _filled(EventMap(), events_mapper),
         source,
-        events_mapper,
-        message_broker,
-        middlewares,
+        publisher=_publisher(message_broker),
+        middlewares=middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         is_polymorphic=polymorphic,
@@ -222,11 +222,11 @@ def bootstrap_sagas(
     startup = _startup(on_startup)
     source = HandlerSource(di_container)
     guards = Guards(clock=clock, open_breaker=open_breaker)
-    emitter = _emitter(
+    emitter = EventEmitter(
+        _filled(EventMap(), domain_events_mapper),
         source,
-        domain_events_mapper,
-        message_broker,
-        event_middlewares,
+        publisher=_publisher(message_broker),
+        middlewares=event_middlewares or (),
         max_concurrent_handlers=max_concurrent_event_handlers if concurrent_event_handle_enable else 1,
         max_event_depth=max_event_depth,
         is_polymorphic=polymorphic,
@@ -247,17 +247,6 @@ def bootstrap_sagas(
     )
     wire(emitter, mediator)
     return mediator
-
-
-def _emitter(
-    source: HandlerSource,
-    fill: FillEvents | None,
-    message_broker: Broker | Publisher | None,
-    middlewares: Iterable[EventMiddleware] | None,
-    **limits: Any,  # noqa: ANN401 - what EventEmitter takes besides
-) -> EventEmitter:
-    events, publisher = _filled(EventMap(), fill), _publisher(message_broker)
-    return EventEmitter(events, source, publisher=publisher, middlewares=middlewares or (), **limits)
 
 
 def _filled(target: Map, *fillers: Callable[[Map], object] | None) -> Map:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,6 +110,23 @@ def duration(text: str) -> timedelta:
                 return length
     expected = "a number and its unit, s, m, h, d or w, such as 30d; at most a hundred years"
     raise argparse.ArgumentTypeError(f"{text!r} is no duration. Write {expected}.")
+
+
+def uuid_of(kind: str) -> Callable[[str], uuid.UUID]:
+    """Make what reads the id of a *kind*, such as a message; it raises ``ArgumentTypeError`` if it is none."""
+
+    def read(text: str) -> uuid.UUID:
+        try:
+            return uuid.UUID(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no id of a {kind}, which is a UUID.") from error
+
+    return read
+
+
+def write(text: str) -> None:
+    """Tell whoever has called the command."""
+    sys.stdout.write(f"{text}\n")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

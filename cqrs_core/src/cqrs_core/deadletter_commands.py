@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from cqrs_core import envelope as header
-from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count
+from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count, write
 from cqrs_core.consumer.dead_letter_topic import DeadLetters, LetterSelection
 from cqrs_core.errors import CqrsError
 from cqrs_core.exit_codes import exit_code_of
@@ -115,7 +114,7 @@ def _selection(options: argparse.Namespace) -> LetterSelection:
 async def _list(letters: DeadLetters, options: argparse.Namespace) -> int:
     found = await letters.look(_selection(options), limit=options.limit + 1)
     is_cut, found = len(found) > options.limit, found[: options.limit]
-    _write(_as_json(found) if options.json else _listed(found, is_cut=is_cut))
+    write(_as_json(found) if options.json else _listed(found, is_cut=is_cut))
     return 0
 
 
@@ -124,7 +123,7 @@ async def _show(letters: DeadLetters, options: argparse.Namespace) -> int:
     found = await letters.look(which)
     if not found:
         raise NoSuchLetter(which, options.dead_letter_topic)
-    _write(_as_json(found) if options.json else "\n\n".join(map(_described, found)))
+    write(_as_json(found) if options.json else "\n\n".join(map(_described, found)))
     return 0
 
 
@@ -149,18 +148,14 @@ async def _report(replays: AsyncGenerator[Replay, None], options: argparse.Names
     finally:  # also when it fails in between: those before are done
         if options.json:
             facts = [{"position": each.letter.position, "problem": each.problem} for each in left]
-            _write(json.dumps({name: count_done, "left": facts}, indent=2))
+            write(json.dumps({name: count_done, "left": facts}, indent=2))
         else:
-            _write(f"{done}: {count_done}. Left there: {len(left)}.")
+            write(f"{done}: {count_done}. Left there: {len(left)}.")
             for each in left:
-                _write(f"{each.letter.position}: {each.problem}.")
+                write(f"{each.letter.position}: {each.problem}.")
     if not count_done and not left and (options.id is not None or options.position is not None):
         raise NoSuchLetter(_selection(options), options.dead_letter_topic)
     return 1 if left else 0
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
 
 
 # As texts ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def exit_code_of(work: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Do *work* on a loop of its own; answer the exit code that it gives, or 1, with the reason on standard error."""
+    """
+    Do *work* on a loop of its own; answer the exit code that it gives, or 1, with the reason on standard error.
+
+    Args:
+        work: Called before the loop runs; what it gives is awaited there.
+    """
     try:
         return asyncio.run(work())
     except CqrsError as error:

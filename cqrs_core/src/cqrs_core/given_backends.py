@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cqrs_core.errors import InvalidOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -30,9 +30,25 @@ def backend_from(
     """
     if isinstance(given, str):
         return open_backend(given)
-    if missing := missing_methods(given):
-        article = "an" if kind[0] in "aeiou" else "a"
-        expected = f"a URL, a name, or {article} {kind}: an object that also has {', '.join(missing)}"
-        # By its type: what is shown for a URL of another library may hold its password.
-        raise InvalidOption(kind, type(given), expected)
+    check_backend(kind, given, missing_methods(given), kind, "a URL, a name, or ")
     return given
+
+
+def check_backend(option: str, given: object, missing: Sequence[str], kind: str, other_forms: str = "") -> None:
+    """
+    Refuse an object that lacks methods.
+
+    Args:
+        option: What the option is called by which it is given.
+        missing: What it lacks.
+        kind: What it is to be.
+        other_forms: What may be given instead.
+
+    Raises:
+        InvalidOption: It lacks something.
+    """
+    if missing:
+        article = "an" if kind[0] in "aeiou" else "a"
+        expected = f"{other_forms}{article} {kind}: an object that also has {', '.join(missing)}"
+        # By its type: what is shown for a URL of another library may hold its password.
+        raise InvalidOption(option, type(given), expected)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-import uuid
 from typing import TYPE_CHECKING
 
-from cqrs_core.commands import Command, add_json, count, duration
+from cqrs_core.commands import Command, add_json, count, duration, uuid_of, write
 from cqrs_core.errors import CqrsError
 from cqrs_core.outbox_keeper import Selection
 from cqrs_core.outbox_tables import as_json, described, described_status, listed
 
 if TYPE_CHECKING:
+    import argparse
+    import uuid
+
     from cqrs_core.outbox_keeper import OutboxKeeper
 
 
@@ -32,15 +32,8 @@ class NoSuchMessage(CqrsError, LookupError):
 # What the commands ask for -------------------------------------------------------------------------------------------
 
 
-def _message_id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no id of a message, which is a UUID.") from error
-
-
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--id", type=_message_id, help="only the message of this id")
+    parser.add_argument("--id", type=uuid_of("message"), help="only the message of this id")
     parser.add_argument("--key", help="only messages of this key")
     parser.add_argument("--topic", help="only messages to this topic")
 
@@ -54,7 +47,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--id", type=_message_id, required=True, help="the id of the message")
+    parser.add_argument("--id", type=uuid_of("message"), required=True, help="the id of the message")
     add_json(parser)
 
 
@@ -88,14 +81,14 @@ def _selection(options: argparse.Namespace) -> Selection:
 
 async def _status(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
     status = await keeper.status()
-    _write(as_json(status) if options.json else described_status(status))
+    write(as_json(status) if options.json else described_status(status))
     return 1 if status.needs_a_person else 0
 
 
 async def _list(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
     which = _selection(options)
     entries = await keeper.look(which, among_dead=options.dead, after=options.after, limit=options.limit)
-    _write(as_json(entries) if options.json else listed(entries, are_dead=options.dead, limit=options.limit))
+    write(as_json(entries) if options.json else listed(entries, are_dead=options.dead, limit=options.limit))
     return 0
 
 
@@ -104,7 +97,7 @@ async def _show(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
     entries = [*await keeper.look(which), *await keeper.look(which, among_dead=True)]
     if not entries:
         raise NoSuchMessage(options.id, "in the outbox, nor among the dead: it was sent, or purged, or never written.")
-    _write(as_json(entries) if options.json else "\n\n".join(map(described, entries)))
+    write(as_json(entries) if options.json else "\n\n".join(map(described, entries)))
     return 0
 
 
@@ -115,18 +108,14 @@ async def _requeue(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
     if options.id is not None and not let_go + requeued:
         raise NoSuchMessage(options.id, "that was given up, or waits because it was refused.")
     facts = {"requeued": requeued, "let_go": let_go}
-    _write(as_json(facts) if options.json else f"Of the dead, wait again: {requeued}. Let go: {let_go}.")
+    write(as_json(facts) if options.json else f"Of the dead, wait again: {requeued}. Let go: {let_go}.")
     return 0
 
 
 async def _purge(keeper: OutboxKeeper, options: argparse.Namespace) -> int:
     purged = await keeper.purge(options.older_than, _selection(options))
-    _write(as_json({"purged": purged}) if options.json else f"Of the dead, forgotten: {purged}.")
+    write(as_json({"purged": purged}) if options.json else f"Of the dead, forgotten: {purged}.")
     return 0
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
 
 
 #: In the order of the help.

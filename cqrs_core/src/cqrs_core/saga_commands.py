@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.app_target import add_app_target, find_app
-from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count, duration
+from cqrs_core.commands import Command, add_commands, add_json, add_nothing, count, duration, uuid_of, write
 from cqrs_core.errors import CqrsError, SagaNotFound
 from cqrs_core.exit_codes import exit_code_of
 from cqrs_core.saga.log import SagaStatus
@@ -20,6 +18,7 @@ from cqrs_core.saga_tables import as_json, described, described_figures, listed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cqrs_core.app import App
     from cqrs_core.saga.administration import SagaAdministration
 
 
@@ -57,24 +56,18 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(command: Command[SagaAdministration], options: argparse.Namespace) -> int:
-    async def open_and_do() -> int:
-        app = find_app(options.target)
-        async with app.saga_administration() as administration:
-            if not administration.storage.is_durable:
-                raise SagasInMemory(app.name)
-            return await command.do(administration, options)
+    # It is found before a loop runs, as for `cqrs run`: its module, or a function that makes it, may run one.
+    return exit_code_of(lambda: _administrate(command, find_app(options.target), options))
 
-    return exit_code_of(open_and_do)
+
+async def _administrate(command: Command[SagaAdministration], app: App, options: argparse.Namespace) -> int:
+    async with app.saga_administration() as administration:
+        if not administration.storage.is_durable:
+            raise SagasInMemory(app.name)
+        return await command.do(administration, options)
 
 
 # What the commands ask for -------------------------------------------------------------------------------------------
-
-
-def _saga_id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no id of a saga, which is a UUID.") from error
 
 
 def _fields(text: str) -> dict[str, Any]:
@@ -96,7 +89,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_id(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--id", type=_saga_id, required=True, help="the id of the saga")
+    parser.add_argument("--id", type=uuid_of("saga"), required=True, help="the id of the saga")
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +124,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
 
 async def _status(administration: SagaAdministration, options: argparse.Namespace) -> int:
     figures = await administration.storage.figures()
-    _write(as_json(figures) if options.json else described_figures(figures))
+    write(as_json(figures) if options.json else described_figures(figures))
     return 1 if figures.suspended else 0
 
 
@@ -140,7 +133,7 @@ async def _list(administration: SagaAdministration, options: argparse.Namespace)
     statuses = [SagaStatus(word) for word in options.status or ()]
     query = SagaQuery(options.name, statuses, overdue_s, options.limit)
     records = await administration.storage.find(query)
-    _write(as_json(records) if options.json else listed(records, limit=options.limit))
+    write(as_json(records) if options.json else listed(records, limit=options.limit))
     return 0
 
 
@@ -150,7 +143,7 @@ async def _show(administration: SagaAdministration, options: argparse.Namespace)
     if record is None:
         raise SagaNotFound(options.id)
     history = await storage.get_step_history(options.id)
-    _write(as_json(record, history) if options.json else described(record, history))
+    write(as_json(record, history) if options.json else described(record, history))
     return 0
 
 
@@ -159,18 +152,14 @@ async def _decide(name: str, administration: SagaAdministration, options: argpar
     if name == "resolve":
         given["took_effect"] = options.took_effect
     record = await getattr(administration, name)(options.id, actor=options.actor, reason=options.reason, **given)
-    _write(as_json(record) if options.json else f"The saga {record.id} is {record.status} now.")
+    write(as_json(record) if options.json else f"The saga {record.id} is {record.status} now.")
     return 0
 
 
 async def _purge(administration: SagaAdministration, options: argparse.Namespace) -> int:
     purged = await administration.storage.purge(options.older_than, limit=options.limit)
-    _write(as_json({"purged": purged}) if options.json else f"Of the sagas that had ended, forgotten: {purged}.")
+    write(as_json({"purged": purged}) if options.json else f"Of the sagas that had ended, forgotten: {purged}.")
     return 0
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
 
 
 def _decision(

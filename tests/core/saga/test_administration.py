@@ -208,6 +208,31 @@ async def test_a_step_that_this_version_has_not_cannot_be_skipped(story: Any) ->
         await cqrs.SagaAdministration(storage, [story.saga("A")]).skip(saga_id, **WHO)
 
 
+async def test_a_step_that_nobody_has_begun_is_not_taken_for_another(story: Any) -> None:
+    """In the place of the one at work, this version has another: that was not done by hand."""
+    storage, saga_id = await killing(story, story.saga("A", "B", "Z"), "act B")
+    storage._going[saga_id].standing = storage._going[saga_id].standing._replace(attempt=0)  # noqa: SLF001 - as nobody has
+    before = await storage.load(saga_id)
+    with pytest.raises(errors.SagaChanged, match="the step 'B' is at work, and Made goes on with 'Y'"):
+        await cqrs.SagaAdministration(storage, [story.saga("A", "Y", "Z")]).skip(saga_id, **WHO)
+
+    assert before == await storage.load(saga_id)
+
+
+async def test_behind_a_step_that_was_skipped_nothing_is_in_doubt(story: Any) -> None:
+    """Who decides begins nothing: the next step is refused at its first try, and is not undone; there is a way back."""
+    story.failures |= {"act B": [ValueError("no")]}
+    storage, saga_id = await killing(story, story.saga("A", "B"), "act A")
+    story.events.clear()
+    saga = story.saga("A", "B")
+    record = await cqrs.SagaAdministration(storage, [saga]).skip(saga_id, **WHO)
+    with pytest.raises(ValueError, match="no"):
+        await story.run(story.mediator(saga, storage), saga_id)
+
+    assert (SagaStatus.RUNNING, 1, 0) == (record.status, record.cursor, record.attempt)
+    assert ["act B", "undo A"] == story.events
+
+
 async def test_a_context_that_a_person_gives_loses_no_field_of_another_version(story: Any) -> None:
     mediator, administration, saga_id = await stuck(story, stuck_forward(story))
     row = mediator.storage._going[saga_id]  # noqa: SLF001 - as a newer version has written it
@@ -329,6 +354,9 @@ async def test_fields_of_the_context_are_changed_one_by_one(story: Any) -> None:
         await administration.retry(saga_id, context={"nota": "x"}, **WHO)
     with pytest.raises(CodecError, match="note: expected str, got int"):
         await administration.retry(saga_id, context={"note": 5}, **WHO)
+    for nothing_of_json in (object(), float("nan"), "\ud800"):
+        with pytest.raises(CodecError, match="it is to be changed by what JSON has"):
+            await administration.retry(saga_id, context={"note": nothing_of_json}, **WHO)
     with pytest.raises(errors.InvalidOption, match=r"It must be of .*Order, or a mapping"):
         await administration.retry(saga_id, context=cqrs.SagaContext(), **WHO)
     assert before == await mediator.storage.load(saga_id)

@@ -557,8 +557,9 @@ async def test_people_look_after_sagas_while_the_program_does_not_run(story: Any
     await storage.start()
     async with app.saga_administration() as administration:
         assert [] == await administration.storage.find(SagaQuery())
-        with pytest.raises(errors.AppStarted):
-            await app.__aenter__()
+        for second in (app, app.saga_administration()):
+            with pytest.raises(errors.AppStarted, match="or its sagas are looked after"):
+                await second.__aenter__()
         with pytest.raises(errors.AppNotStarted):
             await app.start_saga(story.Order())
     with pytest.raises(errors.BrokerUnavailable):

@@ -245,10 +245,10 @@ class Attempts:
 
 async def _learn(partition: str, parking: Parking) -> float:
     """Find out what is parked in a partition; tells for how many seconds its messages have to wait then."""
-    if parking.unreadable_for_s <= 0:
+    if not parking.unreadable_for_s:
         with suppress(BrokerUnavailable):
             await parking.learn(partition)
-    return max(parking.unreadable_for_s, 0.0)
+    return parking.unreadable_for_s
 
 
 def _is_ours(delivery: Delivery) -> bool:

@@ -95,7 +95,7 @@ class Parking:
     def unreadable_for_s(self) -> float:
         """For how many seconds it is not to be tried again to read, because that has just failed."""
         # To the microsecond: whoever has waited for so long does not wait again for a fraction lost on the way.
-        return round(self._again_at - self._clock.monotonic(), 6)
+        return max(round(self._again_at - self._clock.monotonic(), 6), 0.0)
 
     async def learn(self, partition: str) -> None:
         """

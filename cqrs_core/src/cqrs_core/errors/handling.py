@@ -175,7 +175,7 @@ class AppNotStarted(CqrsError, RuntimeError):
 
 class AppStarted(CqrsError, RuntimeError):
     """
-    An App was started while it was already running.
+    An App was started, or changed, while it was already running, or while its sagas are looked after outside of that.
 
     Attributes:
         app_name: The name of the App.
@@ -183,7 +183,10 @@ class AppStarted(CqrsError, RuntimeError):
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
-        super().__init__(f"The App {app_name!r} is already started. Leave the first `async with app:` before.")
+        super().__init__(
+            f"The App {app_name!r} is already started, or its sagas are looked after. Leave the first "
+            "`async with app:`, or `async with app.saga_administration():`, before."
+        )
 
 
 def _describe(errors: Sequence[Exception], *, is_rolled_back: bool) -> str:

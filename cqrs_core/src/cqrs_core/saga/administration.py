@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqrs_core.errors import InvalidOption, SagaChanged, SagaNotFound
+from cqrs_core.given_backends import check_backend
 from cqrs_core.saga.contexts import ContextForm
 from cqrs_core.saga.definition import definition_of
 from cqrs_core.saga.fitting import fit_of
@@ -50,9 +51,7 @@ class SagaAdministration:
             InvalidOption: *storage* does not let anybody look after its sagas.
         """
         missing = missing_keeper_methods(storage)
-        if missing:
-            expected = f"a storage in which people can look after sagas: an object that also has {', '.join(missing)}"
-            raise InvalidOption("storage", type(storage), expected)
+        check_backend("storage", storage, missing, "storage in which people can look after sagas")
         self.storage = storage
         self._definitions = {definition.name: definition for definition in map(definition_of, sagas)}
 
@@ -66,7 +65,7 @@ class SagaAdministration:
             saga_id: Which saga.
             actor: Who decides.
             reason: Why.
-            context: Another context; or, a mapping, what some of its fields are to be.
+            context: Another context; or, a mapping, what some of its fields are to be, as JSON has them.
 
         Raises:
             SagaNotFound: There is no such saga; so do the others.
@@ -174,6 +173,8 @@ class SagaAdministration:
             raise SagaChanged(saga_id, f"it is {record.status}, and this is decided of sagas that go forward")
         case = _case(decision, record, definition, await self.storage.get_step_history(saga_id))
         standing, log = _decided(decision, case)
+        if decision.happened is not Happened.RETRIED and standing.status.is_live:
+            standing = follow(standing, Happened.LEFT, definition.kinds)  # who decides begins nothing
         log = [_note(case.this, SagaAction.ADMIN, SagaStepStatus.COMPLETED, f"{actor}: {reason}"), *log]
         written = None if context is None else _written(definition, record, context)
         # Of a saga that goes on as it did, the step stays as it was called when it was begun.
@@ -216,6 +217,10 @@ def _case(decision: _Decision, record: SagaRecord, definition: Definition, histo
         fit = fit_of(definition, record, history, may_be_begun=record.attempt > 0, goes_on=goes_on)
         if fit.problem is not None:
             raise SagaChanged(record.id, f"its definition has changed: {fit.problem}")
+        if goes_on and (following := definition.steps[fit.cursor].id) != definition.current_id(record.step_id):
+            # Nobody has begun it, but it is what would be taken for done.
+            problem = f"the step {record.step_id!r} is at work, and {definition.name} goes on with {following!r}"
+            raise SagaChanged(record.id, f"its definition has changed: {problem}")
         standing = standing._replace(cursor=fit.cursor)
     return _Case(record, definition, standing, still_done(history))
 

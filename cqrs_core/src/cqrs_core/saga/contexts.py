@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from cqrs_core.errors import InvalidOption
-from cqrs_core.serialization import codec_for
+from cqrs_core.serialization import CodecError, codec_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,15 +62,22 @@ class ContextForm:
         """
         Change some fields of what is *written*; all others stay as they are, those of newer versions too.
 
+        Args:
+            changes: What they are to be, by their names, as JSON has it.
+
         Raises:
             InvalidOption: There is no field of such a name.
-            CodecError: What comes of it does not fit the class; ``path`` leads to the fault.
+            CodecError: It is nothing that JSON has, or what comes of it does not fit the class.
         """
         known = [each.name for each in fields(self._context_type)]
         for name in changes:
             if name not in known:
                 raise InvalidOption("context", name, f"one of the fields {', '.join(known)}")
-        changed = json.dumps({**json.loads(written), **changes}, separators=(",", ":"), ensure_ascii=False).encode()
+        plain = {**json.loads(written), **changes}
+        try:
+            changed = json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise CodecError(f"it is to be changed by what JSON has: {error}") from error
         self._codec.decode(changed)
         return changed
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cqrs_core.bell import Bell
 from cqrs_core.clock import SystemClock
 from cqrs_core.errors import CqrsError, InvalidOption, SagaNotFound, SagasNotKept, StreamInsideUnit
+from cqrs_core.given_backends import check_backend
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.engine import SagaEngine, raise_stored
 from cqrs_core.saga.publishing import Publishing
@@ -216,17 +217,12 @@ class SagaMediator:
 
     def _opened_storage(self, problems: list[CqrsError]) -> SagaStorage | None:
         given: Any = self._given_storage
-        missing = missing_saga_methods(given)
-        if missing and callable(given):
-            try:
+        try:
+            if missing_saga_methods(given) and callable(given):
                 given = given()
-            except SagasNotKept as error:
-                problems.append(error)
-                return None
-            missing = missing_saga_methods(given)
-        if missing:
-            expected = f"a storage of sagas: an object that also has {', '.join(missing)}"
-            problems.append(InvalidOption("saga_storage", type(given), expected))
+            check_backend("saga_storage", given, missing_saga_methods(given), "storage of sagas")
+        except (SagasNotKept, InvalidOption) as error:
+            problems.append(error)
             return None
         storage: SagaStorage = given
         return storage
