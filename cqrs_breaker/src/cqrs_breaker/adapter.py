@@ -14,8 +14,9 @@ from cqrs_breaker.engine import LISTENER_METHODS, Engine, Listener
 from cqrs_breaker.link import Link
 from cqrs_breaker.sharing import PROBE_RECHECK_S, Worker, wait_for
 from cqrs_breaker.storage import CircuitRedisStorage
-from cqrs_core.breaker import check_exclude, check_fail_max, is_duration
+from cqrs_core.breaker import check_exclude, check_fail_max
 from cqrs_core.clock import SystemClock
+from cqrs_core.durations import is_duration
 from cqrs_core.errors import InvalidOption
 
 if TYPE_CHECKING:

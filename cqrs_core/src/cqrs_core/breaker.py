@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.clock import SystemClock
+from cqrs_core.durations import check_duration
 from cqrs_core.errors import CircuitOpen, InvalidOption, name_of
 
 if TYPE_CHECKING:
@@ -246,27 +246,6 @@ def check_exclude(exclude: object) -> None:
     """
     if not isinstance(exclude, (list, tuple)) or not all(_is_exception_class(member) for member in exclude):
         raise InvalidOption("exclude", exclude, "a list or tuple of classes of exceptions")
-
-
-def is_duration(seconds: object) -> TypeGuard[float]:
-    """Tell whether *seconds* is a number, finite and more than nothing; ``True`` is none."""
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        return False
-    return 0 < seconds <= sys.float_info.max  # an int may be larger than that
-
-
-def check_duration(name: str, seconds: object) -> None:
-    """
-    Refuse what is no duration.
-
-    Args:
-        name: Of the option.
-
-    Raises:
-        InvalidOption: As :func:`is_duration` has it.
-    """
-    if not is_duration(seconds):
-        raise InvalidOption(name, seconds, "a number of seconds, more than 0")
 
 
 def _is_exception_class(thing: object) -> bool:

@@ -13,7 +13,7 @@ from cqrs_core.errors import CqrsError, SagaNotFound
 from cqrs_core.exit_codes import exit_code_of
 from cqrs_core.saga.log import SagaStatus
 from cqrs_core.saga.storage import SagaQuery
-from cqrs_core.saga_tables import as_json, described, described_figures, listed
+from cqrs_core.saga_tables import described, described_figures, figures_json, listed, record_json, records_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
 
 async def _status(administration: SagaAdministration, options: argparse.Namespace) -> int:
     figures = await administration.storage.figures()
-    write(as_json(figures) if options.json else described_figures(figures))
+    write(figures_json(figures) if options.json else described_figures(figures))
     return 1 if figures.suspended else 0
 
 
@@ -133,7 +133,7 @@ async def _list(administration: SagaAdministration, options: argparse.Namespace)
     statuses = [SagaStatus(word) for word in options.status or ()]
     query = SagaQuery(options.name, statuses, overdue_s, options.limit)
     records = await administration.storage.find(query)
-    write(as_json(records) if options.json else listed(records, limit=options.limit))
+    write(records_json(records) if options.json else listed(records, limit=options.limit))
     return 0
 
 
@@ -143,7 +143,7 @@ async def _show(administration: SagaAdministration, options: argparse.Namespace)
     if record is None:
         raise SagaNotFound(options.id)
     history = await storage.get_step_history(options.id)
-    write(as_json(record, history) if options.json else described(record, history))
+    write(record_json(record, history) if options.json else described(record, history))
     return 0
 
 
@@ -152,13 +152,17 @@ async def _decide(name: str, administration: SagaAdministration, options: argpar
     if name == "resolve":
         given["took_effect"] = options.took_effect
     record = await getattr(administration, name)(options.id, actor=options.actor, reason=options.reason, **given)
-    write(as_json(record) if options.json else f"The saga {record.id} is {record.status} now.")
+    write(record_json(record) if options.json else f"The saga {record.id} is {record.status} now.")
     return 0
 
 
 async def _purge(administration: SagaAdministration, options: argparse.Namespace) -> int:
     purged = await administration.storage.purge(options.older_than, limit=options.limit)
-    write(as_json({"purged": purged}) if options.json else f"Of the sagas that had ended, forgotten: {purged}.")
+    write(
+        json.dumps({"purged": purged}, indent=2)
+        if options.json
+        else f"Of the sagas that had ended, forgotten: {purged}."
+    )
     return 0
 
 

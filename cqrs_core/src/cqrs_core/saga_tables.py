@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING
 
 from cqrs_core.saga.log import Branch, SagaStatus
-from cqrs_core.saga.storage import SagaFigures, SagaRecord
 from cqrs_core.text_tables import columns, duration_text, moment, shortened, shown, table, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from cqrs_core.saga.log import SagaLogEntry
+    from cqrs_core.saga.storage import SagaFigures, SagaRecord
 
 #: How a person goes on with what is suspended.
 _ADVICE = (
@@ -22,41 +22,44 @@ _ADVICE = (
 )
 
 
-def as_json(thing: object, history: Sequence[SagaLogEntry] | None = None) -> str:
-    """Write sagas, figures or numbers as JSON; with a history, if one is given."""
-    if isinstance(thing, (list, tuple)) and not isinstance(thing, SagaFigures):
-        return json.dumps([_plain(one) for one in thing], indent=2)
-    plain = _plain(thing)
+def figures_json(figures: SagaFigures) -> str:
+    """Write how sagas do."""
+    return json.dumps(figures._asdict(), indent=2)
+
+
+def records_json(records: Iterable[SagaRecord]) -> str:
+    """Write sagas."""
+    return json.dumps([_plain(record) for record in records], indent=2)
+
+
+def record_json(record: SagaRecord, history: Iterable[SagaLogEntry] | None = None) -> str:
+    """Write one saga, with its history if that is given."""
+    plain = _plain(record)
     if history is not None:
         plain["history"] = [_plain_entry(entry) for entry in history]
     return json.dumps(plain, indent=2)
 
 
-def _plain(thing: object) -> dict[str, object]:
-    if isinstance(thing, SagaFigures):
-        return thing._asdict()
-    if not isinstance(thing, SagaRecord):
-        assert isinstance(thing, dict), "numbers by their names"  # noqa: S101 - for type checkers
-        return thing
+def _plain(record: SagaRecord) -> dict[str, object]:
     return {
-        "id": str(thing.id),
-        "name": thing.name,
-        "status": thing.status.value,
-        "suspended_from": None if thing.suspended_from is None else thing.suspended_from.value,
-        "cursor": thing.cursor,
-        "step_id": thing.step_id or None,
-        "branch": thing.branch.name.lower(),
-        "attempt": thing.attempt,
-        "claims": thing.claims,
-        "owner": thing.owner,
-        "wake_at": _iso(thing.wake_at),
-        "error": thing.error,
-        "created_at": _iso(thing.created_at),
-        "updated_at": _iso(thing.updated_at),
-        "version": thing.version,
-        "fence": thing.fence,
-        "fingerprint": thing.fingerprint,
-        "context": json.loads(thing.context),
+        "id": str(record.id),
+        "name": record.name,
+        "status": record.status.value,
+        "suspended_from": None if record.suspended_from is None else record.suspended_from.value,
+        "cursor": record.cursor,
+        "step_id": record.step_id or None,
+        "branch": record.branch.name.lower(),
+        "attempt": record.attempt,
+        "claims": record.claims,
+        "owner": record.owner,
+        "wake_at": _iso(record.wake_at),
+        "error": record.error,
+        "created_at": _iso(record.created_at),
+        "updated_at": _iso(record.updated_at),
+        "version": record.version,
+        "fence": record.fence,
+        "fingerprint": record.fingerprint,
+        "context": json.loads(record.context),
     }
 
 

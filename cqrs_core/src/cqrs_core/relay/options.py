@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from cqrs_core.breaker import check_duration
+from cqrs_core.durations import check_duration
 from cqrs_core.errors import InvalidOption
 from cqrs_core.resilience import RetryPolicy
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cqrs_core.breaker import is_duration, missing_breaker_methods
+from cqrs_core.breaker import missing_breaker_methods
+from cqrs_core.durations import is_duration
 from cqrs_core.errors import CqrsError, InvalidOption
 from cqrs_core.resilience.retry_policy import RetryPolicy
 

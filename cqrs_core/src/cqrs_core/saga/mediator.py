@@ -136,7 +136,8 @@ class SagaMediator:
             SagaNotFound: It was started before, has ended while its end was waited for, and was forgotten since.
             SagaSuspended: A person is waited for.
             SagaFenced: Another driver has taken it over.
-            SagaUnrunnable: A notification of a step would be lost, as there is no publisher; it is left as it is.
+            SagaUnrunnable: A notification of a step would be lost, as there is no publisher. It is left
+                to others, and if that was often enough, suspended.
             SagaStorageUnavailable: What was done could not be made durable.
         """
         runnable = self._find(type(context), saga)
@@ -154,7 +155,8 @@ class SagaMediator:
         Raises:
             SagaNotBound: As for :meth:`stream`; so are the others.
             SagaAlreadyExists: Something else was started under the id.
-            StorageUnavailable: It may have been made durable. Start it again under the same id, which is given then.
+            StorageUnavailable: It may have been made durable. Start it again under the same id, if
+                you have given one: it is started once.
         """
         runnable = self._find(type(context), saga)
         saga_id = saga_id or uuid.uuid4()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cqrs_core.breaker import check_duration
+from cqrs_core.durations import check_duration
 from cqrs_core.errors import InvalidOption
 
 
@@ -19,8 +19,9 @@ class SagaOptions:
         poll_s: Seconds between two looks for sagas that are due, a fifth more or less.
         max_concurrent: How many sagas a worker drives at the same time.
         max_claims: How often a saga is taken over without a step getting done, before it is suspended. The last time,
-            its worker has nothing else at work until a step is done: if that process dies as well, it was this saga
-            and none beside it. With 1, there is no such time.
+            its worker claims nothing more, ends the sagas that it has, and drives this one alone until a step is done,
+            or all is undone: if that process dies as well, it was this saga and none beside it. With 1, there is no
+            such time.
         orphans_after_s: Seconds that a saga may have been due whose name no worker knows, before it is suspended.
 
     Raises:
