@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from cqrs_core.envelope import ID
@@ -12,7 +13,7 @@ from cqrs_core.memory.inbox import MemoryInbox
 from cqrs_core.testing.exploring.effects import MortalUnit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from cqrs_core.clock import Clock
@@ -93,7 +94,7 @@ class _Given:
     def __init__(self, given: ExploredStorage, sagas: SagaStorage, number: int) -> None:
         self._given = given
         self.sagas = sagas
-        self.saga_id = uuid.UUID(int=_FIRST + number)
+        self.saga_id = uuid.UUID(int=number)
 
     async def sent(self) -> list[str]:
         return [envelope.headers[ID] for envelope in await self._given.sent(self.sagas)]
@@ -105,27 +106,12 @@ class _Given:
         raise NotImplementedError("explore() has refused steps that need one")
 
 
-class Backstages:
-    """Gives each play what it needs."""
-
-    def __init__(self, given: ExploredStorage | None = None, sagas: SagaStorage | None = None) -> None:
-        self._given = given
-        self._sagas = sagas
-        self._plays = 0
-
-    def new(self, clock: Clock) -> Backstage:
-        """Give one play what it needs; *clock* is that of the play."""
-        if self._given is None or self._sagas is None:
-            return _Memory(clock)
-        number, self._plays = self._plays, self._plays + 1
-        return _Given(self._given, self._sagas, number)
-
-
 @asynccontextmanager
-async def open_backstages(given: ExploredStorage | None) -> AsyncIterator[Backstages]:
-    """Open the storage that is given, if one is, for all plays."""
+async def open_backstages(given: ExploredStorage | None) -> AsyncIterator[Callable[[Clock], Backstage]]:
+    """Open the storage that is given, if one is, for all plays; what comes of it gives each, by its clock, its own."""
     if given is None:
-        yield Backstages()
+        yield _Memory
         return
     async with given.open_storage() as sagas:
-        yield Backstages(given, sagas)
+        numbers = count(_FIRST)
+        yield lambda _: _Given(given, sagas, next(numbers))

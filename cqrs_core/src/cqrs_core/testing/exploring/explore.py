@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,15 @@ from cqrs_core.testing.exploring.schedule import MODES, Exploration, Exploration
 from cqrs_core.testing.exploring.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from cqrs_core.maps import EventMap
     from cqrs_core.saga.definition import Definition, Saga, StepDefinition
     from cqrs_core.saga.steps import SagaContext
     from cqrs_core.testing.exploring.backstage import ExploredStorage
+
+    #: Plays one schedule.
+    Play = Callable[[Schedule], Awaitable[Played]]
     from cqrs_core.testing.exploring.schedule import Fault, Mode
 
 #: In every so-maniest point a second crash is tried, unless all of them are asked for.
@@ -98,22 +102,22 @@ def explore(
     )
     exploration = Exploration()
 
-    async def play_all() -> None:
+    async def play_all(play: Play) -> None:
         if schedules is not None:
             for schedule in schedules:
-                played = await stage.play(schedule)
+                played = await play(schedule)
                 _count(exploration, played)
                 if not played.was_reached:
                     exploration.unreached.append(schedule)
             return
         stride = 1 if is_thorough else _STRIDE
         for fault in ({}, *chosen):
-            async for played in _explore_with(stage, fault, modes, stride):
+            async for played in _explore_with(play, fault, modes, stride):
                 _count(exploration, played)
 
     async def open_and_play() -> None:
-        async with open_backstages(storage) as stage.backstages:
-            await play_all()
+        async with open_backstages(storage) as make_backstage:
+            await play_all(partial(stage.play, make_backstage=make_backstage))
 
     with _quiet():
         asyncio.run(open_and_play())
@@ -148,35 +152,35 @@ def _count(exploration: Exploration, played: Played) -> None:
 
 
 async def _explore_with(
-    stage: Stage, faults: dict[str, Fault], modes: Collection[Mode], stride: int
+    play: Play, faults: dict[str, Fault], modes: Collection[Mode], stride: int
 ) -> AsyncIterator[Played]:
     for mode in sorted(set(modes), key=MODES.index):
         if mode == "none" or mode == "repeat":  # noqa: PLR1714 - pyright narrows by these
-            yield await stage.play(Schedule(mode=mode, faults=faults))
+            yield await play(Schedule(mode=mode, faults=faults))
         elif mode == "double_crash":
-            async for played in _crash_twice(stage, faults, stride):
+            async for played in _crash_twice(play, faults, stride):
                 yield played
         else:
             for is_durable in (True, False) if mode == "cancel" else (True,):
-                async for played in _at_every_point(stage, mode, faults, is_durable=is_durable):
+                async for played in _at_every_point(play, mode, faults, is_durable=is_durable):
                     yield played
 
 
 async def _at_every_point(
-    stage: Stage, mode: Mode, faults: dict[str, Fault], *, is_durable: bool = True
+    play: Play, mode: Mode, faults: dict[str, Fault], *, is_durable: bool = True
 ) -> AsyncIterator[Played]:
     for at in count():
-        played = await stage.play(Schedule(mode=mode, at=at, faults=faults, is_durable=is_durable))
+        played = await play(Schedule(mode=mode, at=at, faults=faults, is_durable=is_durable))
         if not played.was_reached:
             return
         yield played
 
 
-async def _crash_twice(stage: Stage, faults: dict[str, Fault], stride: int) -> AsyncIterator[Played]:
-    async for once in _at_every_point(stage, "crash", faults):
+async def _crash_twice(play: Play, faults: dict[str, Fault], stride: int) -> AsyncIterator[Played]:
+    async for once in _at_every_point(play, "crash", faults):
         at = once.schedule.at
         for then in count(at % stride, stride):
-            played = await stage.play(Schedule(mode="double_crash", at=at, then=then, faults=faults))
+            played = await play(Schedule(mode="double_crash", at=at, then=then, faults=faults))
             if not played.was_reached:
                 break
             yield played

@@ -29,6 +29,7 @@ from cqrs_core.testing.exploring.schedule import Played
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from cqrs_core.clock import Clock
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.attempt import Attempt
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cqrs_core.saga.definition import Definition
     from cqrs_core.saga.runnable import RunnableSaga
     from cqrs_core.saga.steps import SagaContext
-    from cqrs_core.testing.exploring.backstage import Backstages
+    from cqrs_core.testing.exploring.backstage import Backstage
     from cqrs_core.testing.exploring.effects import MortalUnit
     from cqrs_core.testing.exploring.schedule import Schedule
 
@@ -63,13 +64,18 @@ class Play:
     """One play of a saga, as a schedule has it."""
 
     def __init__(
-        self, saga: RunnableSaga, schedule: Schedule, backstages: Backstages, *, refuses_late_acts: bool
+        self,
+        saga: RunnableSaga,
+        schedule: Schedule,
+        make_backstage: Callable[[Clock], Backstage],
+        *,
+        refuses_late_acts: bool,
     ) -> None:
         self._saga = saga
         self._schedule = schedule
         self._refuses_late_acts = refuses_late_acts
         self._clock = VirtualClock(jumps=True)
-        self._backstage = backstages.new(self._clock)
+        self._backstage = make_backstage(self._clock)
         self._sagas, self._id = self._backstage.sagas, self._backstage.saga_id
         self._ledger = Ledger(saga.definition)
         self._transactional = transactional_sides(saga.definition)

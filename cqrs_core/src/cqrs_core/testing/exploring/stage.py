@@ -12,7 +12,6 @@ from cqrs_core.maps import EventMap
 from cqrs_core.resilience.guards import Guards
 from cqrs_core.saga.runnable import RunnableSagas
 from cqrs_core.testing.clock import VirtualClock
-from cqrs_core.testing.exploring.backstage import Backstages
 from cqrs_core.testing.exploring.effects import StageStorage
 from cqrs_core.testing.exploring.ledger import SideId
 from cqrs_core.testing.exploring.play import Play, transactional_sides
@@ -22,22 +21,19 @@ from cqrs_core.wiring import HandlerSource, wire
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from cqrs_core.clock import Clock
     from cqrs_core.envelope import Envelope
     from cqrs_core.messages import Event
     from cqrs_core.saga.definition import Definition, Side, StepDefinition
     from cqrs_core.saga.runnable import RunnableSaga, RunnableSide
     from cqrs_core.saga.steps import SagaContext
+    from cqrs_core.testing.exploring.backstage import Backstage
     from cqrs_core.testing.exploring.effects import MortalUnit
     from cqrs_core.testing.exploring.schedule import Played, Schedule
 
 
 class Stage:
-    """
-    Where a saga is played, again and again, each time from the beginning.
-
-    Attributes:
-        backstages: Where the sagas are kept.
-    """
+    """Where a saga is played, again and again, each time from the beginning."""
 
     def __init__(
         self,
@@ -65,13 +61,12 @@ class Stage:
         #: Without a world to be made anew, it is put together once.
         self._saga = self._build(None) if world is None else None
         self._play: Play
-        self.backstages = Backstages()
 
-    async def play(self, schedule: Schedule) -> Played:
-        """Play one schedule."""
+    async def play(self, schedule: Schedule, make_backstage: Callable[[Clock], Backstage]) -> Played:
+        """Play one schedule, where *make_backstage* has the saga kept."""
         world = None if self._world is None else self._world()
         saga = self._saga or self._build(container_of(world))
-        play = self._play = Play(saga, schedule, self.backstages, refuses_late_acts=self._refuses_late_acts)
+        play = self._play = Play(saga, schedule, make_backstage, refuses_late_acts=self._refuses_late_acts)
         await play.run(self._context())
         played = await play.judge()
         if self._check is not None and played.was_reached:
